@@ -1,0 +1,25 @@
+//! The acquiring host as a program: acquirer, issuer, store, link and key socket joined, and what its operators do.
+//!
+//! *Duty*: [`HostService`] (serves terminals until it is stopped; [`run`] adds signals), [`Admin`] (enrols terminals, loads
+//! cards, lists; beside a running host or without one), [`HostSettings`] (its file), [`explain`]. *Knows*: which room is
+//! connected to which. *Never*: a rule about money, a clear key. *Start here*: [`HostService::start`], then `engine.rs`.
+
+mod admin;
+mod engine;
+mod explain;
+mod parameters;
+mod service;
+mod settings;
+mod terminals;
+mod threads;
+
+pub use admin::{
+    Admin, AdminError, CardLoaded, EnrolledTerminal, EnrolmentOrder, IssuerCard, IssuerPin, TerminalSummary,
+    TransportedKey, WrappedKey, today_utc,
+};
+pub use engine::{Engine, EngineHandle, EngineParts, LogSink, Statistics, Stopped};
+pub use explain::{Explanation, explain, find_by_rrn};
+pub use parameters::{format_parameters, parse_parameters};
+pub use service::{HostService, run};
+pub use settings::{HostSettings, SettingsError};
+pub use terminals::Terminals;

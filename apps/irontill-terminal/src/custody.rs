@@ -1,0 +1,77 @@
+//! The PED's vault on this machine, and the seal that it puts on every journal record.
+
+use keys::{Caller, Command, KeyService, Reply};
+use machine::MachineId;
+use std::path::Path;
+use std::sync::Arc;
+use store_sqlite::{RecordSeal, SealRefused};
+use types::SecretBytes;
+use vault_soft::{
+    LocalKeys, MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultFileError, VaultKind,
+};
+
+const PASSPHRASE_FILE: &str = "vault.passphrase";
+const VAULT_FILE: &str = "vault";
+
+/// A terminal's vault, shared by the PED and the journals' seals.
+#[derive(Clone)]
+pub struct Custody(Arc<SoftVault>);
+
+impl Custody {
+    /// Opens the vault in a folder, or makes it with a generated passphrase beside it (readable by its owner only).
+    pub fn open(folder: &Path) -> Result<Self, VaultFileError> {
+        let (passphrase_path, vault_path) = (folder.join(PASSPHRASE_FILE), folder.join(VAULT_FILE));
+        if !passphrase_path.exists() {
+            Passphrase::generate_file(&passphrase_path)?;
+        }
+        let passphrase = Passphrase::from_file(&passphrase_path)?;
+        if !vault_path.exists() {
+            let secrets =
+                MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).map_err(|_| VaultFileError::Entropy)?;
+            vault_soft::vault_file::create(&vault_path, &passphrase, &secrets)?;
+        }
+        let secrets = vault_soft::vault_file::open(&vault_path, &passphrase)?;
+        Ok(Self::around(secrets))
+    }
+
+    /// A vault of these secrets, in memory.
+    pub fn around(secrets: MasterSecrets) -> Self {
+        Self(Arc::new(SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()))))
+    }
+
+    /// The vault as the PED speaks to it.
+    pub fn ped(&self) -> LocalKeys {
+        LocalKeys::new(Arc::clone(&self.0), Caller::Ped)
+    }
+
+    /// A seal for a journal.
+    pub fn seal(&self) -> Box<dyn RecordSeal> {
+        Box::new(JournalSeal(self.clone()))
+    }
+}
+
+/// Seals journal records under the terminal's vault, each bound to its place.
+pub struct JournalSeal(Custody);
+
+fn label(machine: MachineId, sequence: u64) -> Vec<u8> {
+    format!("journal/{machine}/{sequence}").into_bytes()
+}
+
+impl RecordSeal for JournalSeal {
+    fn seal(&self, machine: MachineId, sequence: u64, plain: &[u8]) -> Vec<u8> {
+        let command = Command::Seal { label: label(machine, sequence), plaintext: SecretBytes::copy_from(plain) };
+        match self.0.ped().execute(&[command]).pop() {
+            Some(Reply::Sealed { sealed }) => sealed,
+            // The only cause is a random number source that fails. A record must not be written in the clear.
+            _ => panic!("the vault could not seal a record"),
+        }
+    }
+
+    fn open(&self, machine: MachineId, sequence: u64, sealed: &[u8]) -> Result<Vec<u8>, SealRefused> {
+        let command = Command::Unseal { label: label(machine, sequence), sealed: sealed.to_vec() };
+        match self.0.ped().execute(&[command]).pop() {
+            Some(Reply::Unsealed { plaintext }) => Ok(plaintext.expose().to_vec()),
+            _ => Err(SealRefused),
+        }
+    }
+}

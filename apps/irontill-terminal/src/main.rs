@@ -1,0 +1,3 @@
+//! The terminal: till, PED, reader, link.
+
+fn main() {}

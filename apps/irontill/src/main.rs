@@ -1,0 +1,3 @@
+//! Everything on one machine, and the engineer's tools.
+
+fn main() {}

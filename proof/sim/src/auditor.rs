@@ -1,0 +1,390 @@
+//! The independent auditor: predicts what must be true from what shopper, cashier and bank saw, and says where it is not.
+//!
+//! It is fed only with frames on the wire (read by its own [`crate::eye`]), receipts handed out, what terminals claim of their
+//! transactions, and the bank's statement. It shares no code with the product.
+
+use crate::eye::{self, Seen};
+use crate::store::StatementLine;
+use std::collections::BTreeMap;
+
+/// A broken invariant, named as in the security anchors (M1, M2 …).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// What was seen, without card data.
+    pub detail: String,
+}
+
+/// Names one decision: terminal, batch, trace.
+pub type IntentName = (String, u32, u32);
+
+/// What a terminal says of one of its transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// Nothing final yet.
+    Open,
+    /// Approved: a receipt may be out.
+    Approved,
+    /// Declined, cancelled before a byte left, or never sent.
+    NotDone,
+    /// Reversed, and the host acknowledged it.
+    Reversed,
+}
+
+/// What a transaction is, as far as money goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Takes money.
+    Sale,
+    /// Gives a whole sale back.
+    Void,
+    /// Gives a part back.
+    Refund,
+}
+
+#[derive(Debug, Clone)]
+struct Intent {
+    kind: Kind,
+    amount_minor: u64,
+    claim: Claim,
+    receipts: u32,
+    tombstone: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Booked {
+    forward: u32,
+    back: u32,
+    amount_minor: i64,
+}
+
+/// Everything seen so far.
+#[derive(Debug, Default)]
+pub struct Auditor {
+    intents: BTreeMap<IntentName, Intent>,
+    open: BTreeMap<String, Vec<IntentName>>,
+    batches: BTreeMap<String, u32>,
+    booked: BTreeMap<IntentName, Booked>,
+    captures: BTreeMap<String, i64>,
+    seen_lines: BTreeMap<String, u32>,
+    lines_read: usize,
+    violations: Vec<Violation>,
+}
+
+const VIOLATIONS_KEPT: usize = 100;
+
+impl Auditor {
+    /// What was found.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Adds a finding of the world around it (a restart that did not heal, a hash that differs).
+    pub fn report(&mut self, invariant: &'static str, detail: String) {
+        if self.violations.len() < VIOLATIONS_KEPT {
+            self.violations.push(Violation { invariant, detail });
+        }
+    }
+
+    /// Intents of a terminal that are not final as far as the auditor knows: the world asks the terminal about them.
+    pub fn open_intents(&self, terminal: &str) -> &[IntentName] {
+        self.open.get(terminal).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a terminal says of a transaction. Final claims never change but from approved to reversed by its own reversal.
+    pub fn claim(&mut self, name: &IntentName, claim: Claim) {
+        let Some(intent) = self.intents.get_mut(name) else { return };
+        let before = intent.claim;
+        intent.claim = claim;
+        let allowed = before == Claim::Open || before == claim || (before, claim) == (Claim::Approved, Claim::Reversed);
+        let receipts = intent.receipts;
+        if !allowed {
+            self.report("M8", format!("{name:?} was {before:?} and became {claim:?}"));
+        }
+        if receipts > 0 && claim != Claim::Approved {
+            self.report("M8", format!("{name:?} has a receipt and became {claim:?}"));
+        }
+        if claim != Claim::Open
+            && let Some(open) = self.open.get_mut(&name.0)
+        {
+            open.retain(|other| other != name);
+        }
+    }
+
+    /// A terminal hands a request frame (behind its length bytes) to the network.
+    pub fn frame_sent(&mut self, frame: &[u8]) {
+        let Some(seen) = eye::read(frame) else {
+            return self.report("O1", "a terminal sent a frame that is no message of the dialect".to_owned());
+        };
+        self.batch_moves_forward(&seen);
+        let Some(trace) = seen.trace else { return };
+        let name = (seen.terminal.clone(), seen.batch, trace);
+        if seen.is_financial() && !self.intents.contains_key(&name) {
+            self.nothing_is_open(&seen, &name);
+        }
+        if let Some(kind) = kind_of(&seen) {
+            self.note_intent(name, kind, &seen);
+        }
+    }
+
+    fn batch_moves_forward(&mut self, seen: &Seen) {
+        let last = self.batches.entry(seen.terminal.clone()).or_insert(seen.batch);
+        if seen.is_financial() && seen.batch < *last {
+            let detail = format!("{} went from batch {last} to {}", seen.terminal, seen.batch);
+            self.report("O2", detail);
+        } else if seen.is_financial() {
+            *last = seen.batch;
+        }
+    }
+
+    fn nothing_is_open(&mut self, seen: &Seen, name: &IntentName) {
+        let blocking =
+            self.open_intents(&seen.terminal).iter().find(|open| self.intents[*open].kind != Kind::Refund).cloned();
+        if let Some(open) = blocking {
+            self.report("M7", format!("{} {name:?} left while {open:?} was not resolved", seen.mti));
+        }
+    }
+
+    fn note_intent(&mut self, name: IntentName, kind: Kind, seen: &Seen) {
+        let amount_minor = seen.amount_minor.unwrap_or(0);
+        match self.intents.get(&name) {
+            Some(known) if known.kind == kind && known.amount_minor == amount_minor => {}
+            Some(_) => self.report("O1", format!("{name:?} was used for two different messages")),
+            None => {
+                self.open.entry(name.0.clone()).or_default().push(name.clone());
+                let intent = Intent { kind, amount_minor, claim: Claim::Open, receipts: 0, tombstone: false };
+                self.intents.insert(name, intent);
+            }
+        }
+    }
+
+    /// The host answers a reversal: 25 means that it does not know the original and must refuse it for ever.
+    pub fn reversal_answered(&mut self, frame: &[u8]) {
+        let Some(seen) = eye::read(frame) else { return };
+        let (Some(trace), Some(code)) = (seen.trace, seen.response_code) else { return };
+        if seen.mti == "0410" && code == "25" {
+            let name = (seen.terminal, seen.batch, trace);
+            let booked = self.booked.get(&name).is_some_and(|booked| booked.forward > booked.back);
+            if let Some(intent) = self.intents.get_mut(&name) {
+                intent.tombstone = true;
+            }
+            if booked {
+                self.report("M6", format!("a reversal of the booked {name:?} was answered 25"));
+            }
+        }
+    }
+
+    /// A receipt of an approved transaction is in the shopper's hand. The bank must have booked it before.
+    pub fn receipt(&mut self, name: &IntentName) {
+        let booked = self.booked.get(name).is_some_and(|booked| booked.forward > booked.back);
+        match self.intents.get_mut(name) {
+            Some(intent) => intent.receipts += 1,
+            None => return self.report("M3", format!("a receipt for {name:?}, which was never sent")),
+        }
+        if !booked {
+            self.report("M3", format!("a receipt for {name:?} before the bank booked it"));
+        }
+    }
+
+    /// Reads what is new on the bank's statement.
+    pub fn read_statement(&mut self, statement: &[StatementLine]) {
+        for line in &statement[self.lines_read..] {
+            self.read_line(line);
+        }
+        self.lines_read = statement.len();
+    }
+
+    fn read_line(&mut self, line: &StatementLine) {
+        let times = self.seen_lines.entry(line.id.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            self.report("M1", format!("the bank booked {} twice", line.id));
+        }
+        if line.legs.iter().map(|(_, delta)| delta).sum::<i64>() != 0 {
+            self.report("M10", format!("{} does not sum to zero", line.id));
+        }
+        self.read_capture(line);
+        let mut parts = line.id.split('/');
+        let verb = parts.next().unwrap_or_default();
+        let name = intent_name(&mut parts);
+        match (verb, name) {
+            ("sale" | "void" | "refund", Some(name)) => self.booked_forward(name, line),
+            ("reversal" | "reinstatement", Some(name)) => self.booked_back(name, line),
+            _ => {}
+        }
+    }
+
+    /// What is left of a sale is never negative: refunds and voids together never exceed it.
+    fn read_capture(&mut self, line: &StatementLine) {
+        for (account, delta) in line.legs.iter().filter(|(account, _)| account.starts_with("capture/")) {
+            let left = self.captures.entry(account.clone()).or_default();
+            *left += delta;
+            if *left < 0 {
+                let detail = format!("{} leaves {left} on {account}", line.id);
+                self.report("M9", detail);
+            }
+        }
+    }
+
+    fn card_delta(line: &StatementLine) -> i64 {
+        line.legs.iter().filter(|(account, _)| account.starts_with("card/")).map(|(_, delta)| delta).sum()
+    }
+
+    fn booked_forward(&mut self, name: IntentName, line: &StatementLine) {
+        let delta = Self::card_delta(line);
+        let booked = self.booked.entry(name.clone()).or_default();
+        booked.forward += 1;
+        booked.amount_minor = delta;
+        let standing = booked.forward - booked.back;
+        match self.intents.get(&name) {
+            None => self.report("M1", format!("{} is of an intent that no terminal sent", line.id)),
+            Some(intent) => {
+                let amount = i64::try_from(intent.amount_minor).unwrap_or(i64::MAX);
+                let expected = if intent.kind == Kind::Sale { -amount } else { amount };
+                let tombstone = intent.tombstone;
+                if delta != expected {
+                    self.report("M1", format!("{} moved {delta} and not {expected}", line.id));
+                }
+                if tombstone {
+                    self.report("M6", format!("{} was booked behind its tombstone", line.id));
+                }
+            }
+        }
+        if standing > 1 {
+            self.report("M1", format!("{name:?} stands {standing} times"));
+        }
+    }
+
+    fn booked_back(&mut self, name: IntentName, line: &StatementLine) {
+        let delta = Self::card_delta(line);
+        let booked = self.booked.entry(name.clone()).or_default();
+        booked.back += 1;
+        let wrong = booked.back > booked.forward || delta != -booked.amount_minor;
+        if wrong {
+            self.report("M5", format!("{} gives back what was not taken", line.id));
+        }
+    }
+
+    /// At rest, with every queue drained: both sides must agree on every transaction.
+    pub fn at_rest(&mut self) {
+        let intents: Vec<(IntentName, Intent)> =
+            self.intents.iter().map(|(name, intent)| (name.clone(), intent.clone())).collect();
+        for (name, intent) in intents {
+            let stands = self.booked.get(&name).is_some_and(|booked| booked.forward > booked.back);
+            match (intent.claim, stands) {
+                (Claim::Open, _) => self.report("L1", format!("{name:?} was never resolved")),
+                (Claim::Approved, false) => {
+                    self.report("M2", format!("{name:?} is approved at the terminal and not booked"))
+                }
+                (Claim::NotDone | Claim::Reversed, true) => {
+                    self.report("M4", format!("{name:?} is {:?} at the terminal and booked", intent.claim));
+                }
+                _ => {}
+            }
+            if intent.receipts > 1 {
+                self.report("M3", format!("{name:?} has {} first receipts", intent.receipts));
+            }
+        }
+    }
+
+    /// Transactions that ended approved, declined or reversed.
+    pub fn counts(&self) -> BTreeMap<Claim, usize> {
+        let mut counts = BTreeMap::new();
+        for intent in self.intents.values() {
+            *counts.entry(intent.claim).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn kind_of(seen: &Seen) -> Option<Kind> {
+    match (seen.mti.as_str(), seen.kind.as_str()) {
+        ("0200", "22") => Some(Kind::Sale),
+        ("0200", "23") => Some(Kind::Void),
+        ("0220", "25") => Some(Kind::Refund),
+        _ => None,
+    }
+}
+
+fn intent_name<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<IntentName> {
+    Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: &str, card: i64) -> StatementLine {
+        let legs = vec![
+            ("card/aa".to_owned(), card),
+            ("merchant/1/payable".to_owned(), -card),
+            ("capture/12345678/000007/000002".to_owned(), -card),
+            ("merchant/1/captures".to_owned(), card),
+        ];
+        StatementLine { id: id.to_owned(), legs }
+    }
+
+    fn auditor_with_sale() -> (Auditor, IntentName) {
+        let mut auditor = Auditor::default();
+        let name = ("12345678".to_owned(), 7, 2);
+        let seen = Seen {
+            mti: "0200".to_owned(),
+            processing_code: Some("000000".to_owned()),
+            amount_minor: Some(500),
+            trace: Some(2),
+            response_code: None,
+            terminal: name.0.clone(),
+            kind: "22".to_owned(),
+            batch: 7,
+        };
+        auditor.note_intent(name.clone(), Kind::Sale, &seen);
+        (auditor, name)
+    }
+
+    fn found(auditor: &Auditor) -> Vec<&'static str> {
+        auditor.violations().iter().map(|violation| violation.invariant).collect()
+    }
+
+    #[test]
+    fn a_clean_sale_passes() {
+        let (mut auditor, name) = auditor_with_sale();
+        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -500)]);
+        auditor.receipt(&name);
+        auditor.claim(&name, Claim::Approved);
+        auditor.at_rest();
+        assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
+    }
+
+    #[test]
+    fn each_planted_fault_has_its_name() {
+        let (mut auditor, name) = auditor_with_sale();
+        auditor.receipt(&name);
+        assert_eq!(found(&auditor), ["M3"]);
+
+        let (mut auditor, name) = auditor_with_sale();
+        auditor.claim(&name, Claim::Approved);
+        auditor.at_rest();
+        assert_eq!(found(&auditor), ["M2"]);
+
+        let (mut auditor, name) = auditor_with_sale();
+        let sale = line("sale/12345678/000007/000002/0200", -500);
+        auditor.read_statement(&[sale.clone(), line("reversal/12345678/000007/000002/0400", 400)]);
+        assert_eq!(found(&auditor), ["M5"]);
+        auditor.claim(&name, Claim::NotDone);
+        auditor.claim(&name, Claim::Approved);
+        assert_eq!(found(&auditor), ["M5", "M8"]);
+
+        let (mut auditor, _) = auditor_with_sale();
+        auditor.read_statement(&[sale.clone(), sale]);
+        assert_eq!(found(&auditor), ["M1", "M1"]);
+
+        let (mut auditor, _) = auditor_with_sale();
+        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -501)]);
+        assert_eq!(found(&auditor), ["M1"]);
+
+        let (mut auditor, _) = auditor_with_sale();
+        auditor.at_rest();
+        assert_eq!(found(&auditor), ["L1"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! The auditor's own eye on the wire: just enough of the dialect to see which intent a frame is about.
+//!
+//! Written from the dialect document, sharing no code with the product's codec.
+
+/// What the auditor sees of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Message type, four digits.
+    pub mti: String,
+    /// F3, six digits, if present.
+    pub processing_code: Option<String>,
+    /// F4 in minor units.
+    pub amount_minor: Option<u64>,
+    /// F11.
+    pub trace: Option<u32>,
+    /// F39.
+    pub response_code: Option<String>,
+    /// F41.
+    pub terminal: String,
+    /// F60.1, two digits.
+    pub kind: String,
+    /// F60.2.
+    pub batch: u32,
+}
+
+impl Seen {
+    /// A message that moves money forward or back at its own request: what a pending reversal must hold up.
+    pub fn is_financial(&self) -> bool {
+        matches!(self.mti.as_str(), "0100" | "0200" | "0220" | "0500")
+    }
+}
+
+enum Shape {
+    Digits(usize),
+    Characters(usize),
+    Bytes(usize),
+    DigitsBehind(usize),
+    BytesBehind(usize),
+}
+
+fn shape(field: usize) -> Option<Shape> {
+    use Shape::{Bytes, BytesBehind, Characters, Digits, DigitsBehind};
+    Some(match field {
+        2 | 32 | 35 => DigitsBehind(1),
+        36 | 48 | 60 | 61 => DigitsBehind(2),
+        3 | 11 | 12 => Digits(6),
+        4 => Digits(12),
+        13..=15 => Digits(4),
+        22 | 23 => Digits(3),
+        25 | 26 => Digits(2),
+        53 => Digits(16),
+        37 => Characters(12),
+        38 => Characters(6),
+        39 => Characters(2),
+        41 => Characters(8),
+        42 => Characters(15),
+        49 => Characters(3),
+        52 | 64 => Bytes(8),
+        44 => BytesBehind(1),
+        54 | 55 | 57 | 58 | 59 | 62 | 63 => BytesBehind(2),
+        _ => return None,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// Reads a frame behind its length bytes: TPDU, header, message. `None` if it is no message of the dialect.
+pub fn read(frame: &[u8]) -> Option<Seen> {
+    let body = frame.get(11..)?;
+    let mti = hex(body.get(..2)?);
+    let bitmap = u64::from_be_bytes(body.get(2..10)?.try_into().ok()?);
+    let mut rest = body.get(10..)?;
+    let mut seen = Seen {
+        mti,
+        processing_code: None,
+        amount_minor: None,
+        trace: None,
+        response_code: None,
+        terminal: String::new(),
+        kind: String::new(),
+        batch: 0,
+    };
+    for field in (1..=64).filter(|field| bitmap >> (64 - field) & 1 == 1) {
+        let value = take(&mut rest, shape(field)?)?;
+        note(&mut seen, field, value);
+    }
+    rest.is_empty().then_some(seen)
+}
+
+fn take(rest: &mut &[u8], shape: Shape) -> Option<String> {
+    let mut cut = |count: usize| {
+        let (head, tail) = rest.split_at_checked(count)?;
+        *rest = tail;
+        Some(head)
+    };
+    Some(match shape {
+        Shape::Digits(count) => hex(cut(count.div_ceil(2))?),
+        Shape::Characters(count) => String::from_utf8_lossy(cut(count)?).into_owned(),
+        Shape::Bytes(count) => hex(cut(count)?),
+        Shape::DigitsBehind(prefix) => {
+            let count: usize = hex(cut(prefix)?).parse().ok()?;
+            hex(cut(count.div_ceil(2))?)[..count].to_owned()
+        }
+        Shape::BytesBehind(prefix) => {
+            let count: usize = hex(cut(prefix)?).parse().ok()?;
+            hex(cut(count)?)
+        }
+    })
+}
+
+fn note(seen: &mut Seen, field: usize, value: String) {
+    match field {
+        3 => seen.processing_code = Some(value),
+        4 => seen.amount_minor = value.parse().ok(),
+        11 => seen.trace = value.parse().ok(),
+        39 => seen.response_code = Some(value),
+        41 => seen.terminal = value,
+        60 => {
+            seen.kind = value.get(..2).unwrap_or_default().to_owned();
+            seen.batch = value.get(2..8).and_then(|batch| batch.parse().ok()).unwrap_or(0);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_worked_message_is_seen() {
+        // S5 of the dialect document, without its length.
+        let frame = unhex(concat!(
+            "600003000060310031000004007024068002C0821119622262000000000001200000000000000100000000023012",
+            "0510000100393831323334353637383132333435363738393031323334353135360040950500A00470009F1E08313233",
+            "34353637389F101307020103A0A002010A010000001100B96D058B0013220000070006004133444537443144"
+        ));
+        let seen = read(&frame).unwrap();
+        assert_eq!((seen.mti.as_str(), seen.trace, seen.batch, seen.kind.as_str()), ("0400", Some(2), 7, "22"));
+        assert_eq!((seen.amount_minor, seen.response_code.as_deref()), (Some(10_000), Some("98")));
+        assert_eq!(seen.terminal, "12345678");
+        assert_eq!(read(&frame[..40]), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! A terminal in a simulated world: the product's till and PED on simulated disks, with a simulated hand and card.
+
+use crate::random::Random;
+use crate::store::SimulatedStore;
+use card::{Card, Personalisation};
+use driver::{Halt, Interrupt, Line, SingleDriver};
+use machine::Tick;
+use ped::Ped;
+use till::Till;
+use vault_soft::LocalKeys;
+
+/// Something that waits to be handled by one of the two machines.
+#[derive(Debug)]
+pub enum Waiting {
+    /// By the till.
+    Till(till::Event),
+    /// By the PED.
+    Ped(ped::Event),
+}
+
+/// What came out of a step, to be carried out one by one.
+pub enum Effect {
+    /// Of the till.
+    Till(till::Effect),
+    /// Of the PED.
+    Ped(ped::Effect),
+}
+
+/// A shopper's card with the PIN that its owner knows.
+pub struct Wallet {
+    /// The card.
+    pub card: Card,
+    /// Its right PIN.
+    pub pin: String,
+}
+
+/// One till with its PED.
+pub struct Terminal {
+    /// Counts power cuts: what belongs to an earlier life is void.
+    pub life: u64,
+    /// Whether it has power.
+    pub up: bool,
+    /// Its shoppers' cards.
+    pub wallets: Vec<Wallet>,
+    /// Which card is in the reader.
+    pub in_reader: usize,
+    /// Whether the shopper types a wrong PIN this time.
+    pub mistypes: bool,
+    /// When the machines want to be woken next, as planned.
+    pub wake_planned_ms: Option<u64>,
+    till_config: till::Config,
+    ped_config: ped::PedConfig,
+    vault: LocalKeys,
+    till: Option<SingleDriver<Till>>,
+    ped: Option<SingleDriver<Ped>>,
+    till_journal: SimulatedStore,
+    ped_journal: SimulatedStore,
+}
+
+struct Dice<'a> {
+    random: &'a mut Random,
+    millionths: u32,
+}
+
+impl Interrupt for Dice<'_> {
+    fn cut(&mut self, _: Line) -> bool {
+        self.millionths > 0 && self.random.chance(self.millionths)
+    }
+}
+
+impl Terminal {
+    /// A terminal fresh from the box, without power.
+    pub fn new(till_config: till::Config, ped_config: ped::PedConfig, vault: LocalKeys, wallets: Vec<Wallet>) -> Self {
+        Self {
+            life: 0,
+            up: false,
+            wallets,
+            in_reader: 0,
+            mistypes: false,
+            wake_planned_ms: None,
+            till_config,
+            ped_config,
+            vault,
+            till: None,
+            ped: None,
+            till_journal: SimulatedStore::default(),
+            ped_journal: SimulatedStore::default(),
+        }
+    }
+
+    /// Switches it on: both machines come from their journals.
+    pub fn power_on(&mut self) {
+        let (till_config, ped_config) = (self.till_config.clone(), self.ped_config.clone());
+        let till = SingleDriver::open(
+            &mut self.till_journal,
+            Till::machine_id(),
+            till::Record::is_snapshot,
+            |records, last| Till::restore(till_config, records, last),
+        );
+        let vault = Box::new(self.vault.clone());
+        let ped =
+            SingleDriver::open(&mut self.ped_journal, Ped::machine_id(), ped::Record::is_snapshot, |records, last| {
+                Ped::restore(ped_config, vault, records, last)
+            });
+        self.till = Some(till.expect("a simulated journal is sound"));
+        self.ped = Some(ped.expect("a simulated journal is sound"));
+        self.up = true;
+        self.wake_planned_ms = None;
+    }
+
+    /// Loses power: everything in memory is gone. With `forgetful`, its disk also loses the record that it called durable last:
+    /// the planted bug that the auditor must find.
+    pub fn cut(&mut self, forgetful: bool) {
+        self.life += 1;
+        self.up = false;
+        self.till = None;
+        self.ped = None;
+        if forgetful {
+            self.till_journal.forget_last(Till::machine_id());
+        }
+    }
+
+    /// The till, while there is power.
+    pub fn till(&self) -> Option<&Till> {
+        self.till.as_ref().map(SingleDriver::machine)
+    }
+
+    /// Steps one machine. `Err` means that the power went.
+    pub fn step(&mut self, now: Tick, event: Waiting, random: &mut Random, crash: u32) -> Result<Vec<Effect>, ()> {
+        let mut dice = Dice { random, millionths: crash };
+        let result = match (event, &mut self.till, &mut self.ped) {
+            (Waiting::Till(event), Some(till), _) => till
+                .step_interruptibly(&mut self.till_journal, now, event, &mut dice)
+                .map(|effects| effects.into_iter().map(Effect::Till).collect()),
+            (Waiting::Ped(event), _, Some(ped)) => ped
+                .step_interruptibly(&mut self.ped_journal, now, event, &mut dice)
+                .map(|effects| effects.into_iter().map(Effect::Ped).collect()),
+            _ => Ok(Vec::new()),
+        };
+        match result {
+            Ok(effects) => Ok(effects),
+            Err(Halt::Interrupted(_)) => Err(()),
+            Err(other) => panic!("a terminal stopped: {other}"),
+        }
+    }
+
+    /// When either machine wants to be woken.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let till = self.till.as_ref().and_then(SingleDriver::deadline_ms);
+        let ped = self.ped.as_ref().and_then(SingleDriver::deadline_ms);
+        [till, ped].into_iter().flatten().min()
+    }
+
+    /// Wake-up events that are due.
+    pub fn due(&self, now_ms: u64) -> Vec<Waiting> {
+        let due = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now_ms);
+        let mut events = Vec::new();
+        if due(self.ped.as_ref().and_then(SingleDriver::deadline_ms)) {
+            events.push(Waiting::Ped(ped::Event::Wake));
+        }
+        if due(self.till.as_ref().and_then(SingleDriver::deadline_ms)) {
+            events.push(Waiting::Till(till::Event::Wake));
+        }
+        events
+    }
+
+    /// A machine's state is exactly what replaying its journal gives: compares them.
+    pub fn replays_to_itself(&mut self) -> bool {
+        let Some(live) = self.till.as_ref().map(|till| format!("{:?}", till.machine().state())) else { return true };
+        let config = self.till_config.clone();
+        let replayed = SingleDriver::open(
+            &mut self.till_journal,
+            Till::machine_id(),
+            till::Record::is_snapshot,
+            |records, last| Till::restore(config, records, last),
+        );
+        format!("{:?}", replayed.expect("a simulated journal is sound").machine().state()) == live
+    }
+}
+
+/// A card of a profile with a number of its own. The last digit is made to fit.
+pub fn numbered(mut personalisation: Personalisation, number: u64, seed: [u8; 32]) -> Personalisation {
+    for application in &mut personalisation.applications {
+        let body = format!("622262{number:012}");
+        let check = types::luhn_check_digit(&body).expect("digits");
+        application.account.pan = types::Pan::parse(&format!("{body}{check}")).expect("19 digits");
+    }
+    if let Some(random_seed) = types::Secret::copy_from(&seed[..card::SEED_BYTES]) {
+        personalisation.random_seed = random_seed;
+    }
+    personalisation
+}

@@ -1,0 +1,740 @@
+//! The world of one run: terminals, hosts, the network between them, shoppers, and power that fails.
+
+use crate::auditor::{Auditor, Claim, IntentName};
+use crate::faults::Faults;
+use crate::host::{Ask, Host, load_card};
+use crate::lab::{TestIssuer, test_parameters};
+use crate::random::Random;
+use crate::schedule::Schedule;
+use crate::store::SimulatedStore;
+use crate::terminal::{Effect, Terminal, Waiting, Wallet, numbered};
+use acquirer::{Enrolment, HostConfig, PeerIdentity};
+use driver::{Address, WorkDone, perform};
+use issuer::IssuerConfig;
+use keys::{Caller, Command, KeyService, Reply};
+use machine::Tick;
+use ped::{CardGone, PedConfig, PinEntry};
+use pedlink::OpaqueFrame;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use till::{Operation, OperatorCommand, OutcomeStatus, TransactionOutcome, TransactionStatus};
+use types::{Amount, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, Secret, SecretBytes, Stan, TerminalId};
+use vault_soft::{LocalKeys, MasterSecrets, SoftVault, VaultKind};
+
+/// Wall clock at the beginning of every run: 2026-01-05 08:00 in China, in Unix milliseconds.
+const WALL_START_MS: u64 = 1_767_571_200_000;
+/// Cards of each terminal's shoppers.
+const WALLETS: u64 = 3;
+/// Money on each simulated card: 5,000,000.00.
+const CARD_MONEY_MINOR: i64 = 500_000_000;
+/// Longest healing in virtual milliseconds: six hours.
+const HEALING_MS_MAX: u64 = 6 * 3_600_000;
+/// Sales remembered for refunds, for each terminal.
+const REFUNDABLE_MAX: usize = 40;
+/// Host processes that share the disk.
+const HOSTS: usize = 2;
+
+enum Happening {
+    Terminal { index: usize, life: u64, waiting: Waiting },
+    TerminalWake { index: usize, life: u64 },
+    TerminalRestart { index: usize },
+    Shopper { index: usize },
+    RequestArrives { host: usize, connection: u64, frame: Vec<u8> },
+    ResponseArrives { index: usize, life: u64, exchange: u64, frame: Vec<u8> },
+    LineFails { index: usize, life: u64, exchange: u64, sent_any: bool },
+    HostDecide { host: usize, life: u64 },
+    HostWrite { host: usize, life: u64 },
+    HostWritten { host: usize, life: u64, done: WorkDone },
+    HostAnswer { host: usize, life: u64, address: Address, event: acquirer::Event },
+    HostRestart { host: usize },
+}
+
+#[derive(Clone)]
+struct Refundable {
+    rrn: Rrn,
+    amount: Amount,
+    date: LocalDate,
+    wallet: usize,
+}
+
+/// The planted bugs that the auditor must find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// A terminal's disk calls a record durable and forgets it in a power cut.
+    ForgetfulDisk,
+}
+
+/// What a run is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Everything is drawn from it.
+    pub seed: u64,
+    /// Payments that shoppers begin.
+    pub transactions: u64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// A planted bug.
+    pub canary: Option<Canary>,
+}
+
+pub(crate) struct World {
+    plan: Plan,
+    faults: Faults,
+    network: Random,
+    power: Random,
+    shoppers: Random,
+    schedule: Schedule<Happening>,
+    store: SimulatedStore,
+    hosts: Vec<Host>,
+    terminals: Vec<Terminal>,
+    peers: Vec<PeerIdentity>,
+    refundable: Vec<Vec<Refundable>>,
+    connections: BTreeMap<u64, (usize, u64, u64)>,
+    connections_made: u64,
+    begun: u64,
+    healing_since_ms: Option<u64>,
+    pub(crate) auditor: Auditor,
+    history: Sha256,
+    pub(crate) events: u64,
+    pub(crate) outcomes: BTreeMap<&'static str, u64>,
+}
+
+struct SeededEntropy(Mutex<Random>);
+
+impl vault_soft::Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), vault_soft::EntropyFailure> {
+        let mut random = self.0.lock().map_err(|_| vault_soft::EntropyFailure)?;
+        random.fill(bytes);
+        Ok(())
+    }
+}
+
+/// The guess limiter's clock stands still in a simulation: limits that depend on time would depend on the pace of a run.
+struct Moving(std::sync::atomic::AtomicU64);
+
+impl vault_soft::Clock for Moving {
+    fn now_ms(&self) -> u64 {
+        // Each question moves it by a minute, so that no limit is ever reached.
+        self.0.fetch_add(60_001, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
+        let mut random = Random::new(plan.seed);
+        let entropy = SeededEntropy(Mutex::new(random.fork()));
+        let mut master_key = [0; vault_soft::MASTER_KEY_BYTES];
+        random.fill(&mut master_key);
+        let with_transport = MasterSecrets::generate(&entropy, VaultKind::Host)?;
+        drop(with_transport);
+        let secrets = MasterSecrets::generate(&entropy, VaultKind::Host)?;
+        let vault = Arc::new(SoftVault::new(secrets, Box::new(entropy), Box::new(Moving(Default::default()))));
+        let host_keys = LocalKeys::new(Arc::clone(&vault), Caller::Host);
+        let config = Arc::new(HostConfig::new(InstitutionId::parse("48020000")?, test_parameters()));
+        let issuer = IssuerConfig::new(InstitutionId::parse("03080000")?);
+        let hosts = (0..HOSTS).map(|_| Host::new(Arc::clone(&config), issuer.clone(), host_keys.clone())).collect();
+        let mut world = Self {
+            plan,
+            faults: plan.faults,
+            network: random.fork(),
+            power: random.fork(),
+            shoppers: random.fork(),
+            schedule: Schedule::default(),
+            store: SimulatedStore::default(),
+            hosts,
+            terminals: Vec::new(),
+            peers: Vec::new(),
+            refundable: Vec::new(),
+            connections: BTreeMap::new(),
+            connections_made: 0,
+            begun: 0,
+            healing_since_ms: None,
+            auditor: Auditor::default(),
+            history: Sha256::new(),
+            events: 0,
+            outcomes: BTreeMap::new(),
+        };
+        let terminals = random.between(2, 8);
+        world.set_up(&vault, terminals, &mut random)?;
+        let _ = Secret::take(&mut master_key);
+        Ok(world)
+    }
+
+    fn set_up(&mut self, vault: &Arc<SoftVault>, terminals: u64, random: &mut Random) -> anyhow::Result<()> {
+        let mut administration = LocalKeys::new(Arc::clone(vault), Caller::Administration);
+        let mut seed = [0; 32];
+        random.fill(&mut seed);
+        let mut lab = TestIssuer::set_up(&mut administration, &seed)?;
+        for number in 1..=terminals {
+            self.enrol(vault, &mut administration, number)?;
+            let wallets = self.wallets(&mut administration, &mut lab, number, random)?;
+            let peer = self.peers[self.peers.len() - 1];
+            let mut till = till::Config::new(peer.terminal, peer.merchant, "SIMULATED SHOP");
+            till.duplicate_window_ms = 0;
+            let ped = PedConfig::attended(peer.terminal, peer.merchant);
+            let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
+            self.terminals.push(Terminal::new(till, ped, ped_keys, wallets));
+            self.refundable.push(Vec::new());
+        }
+        for index in 0..self.terminals.len() {
+            self.power_on(index);
+            let delay = self.shoppers.between(1, 5_000);
+            self.schedule.after(delay, Happening::Shopper { index });
+        }
+        Ok(())
+    }
+
+    fn enrol(&mut self, _vault: &Arc<SoftVault>, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
+        let terminal = TerminalId::parse(&format!("{:08}", 10_000_000 + number))?;
+        let merchant = MerchantId::parse(&format!("{:015}", 898_310_000_000_000 + number))?;
+        let make = Command::GenerateKey {
+            usage: keys::Usage::TerminalMaster,
+            algorithm: keys::Algorithm::TdesDouble,
+            owner: keys::Owner::of_terminal(terminal),
+            version: 1,
+            exportable: true,
+        };
+        let Some(Reply::KeyCreated { key, .. }) = keys.execute(&[make]).pop() else { anyhow::bail!("no master key") };
+        let master_key = key.typed()?;
+        let enrolment = Enrolment {
+            terminal,
+            merchant,
+            terminal_number: u32::try_from(number)?,
+            name: "SIMULATED SHOP".to_owned(),
+            master_key,
+            currency: Currency::CNY,
+            allowed: u32::MAX,
+        };
+        self.hosts[0].deliver(terminal, acquirer::Event::Enrol(Box::new(enrolment)));
+        self.peers.push(PeerIdentity { terminal, merchant });
+        self.run_host_to_rest(0);
+        Ok(())
+    }
+
+    /// Before anybody else is there: enrolments are decided and written at once.
+    fn run_host_to_rest(&mut self, host: usize) {
+        loop {
+            let now = self.now();
+            self.hosts[host].decide(now, &mut self.store);
+            let Some(work) = self.hosts[host].take_work() else { return };
+            let done = perform(&work, &mut self.store).expect("a simulated store writes");
+            self.hosts[host].finish_work(done, &mut self.store);
+        }
+    }
+
+    fn wallets(
+        &mut self,
+        keys: &mut LocalKeys,
+        lab: &mut TestIssuer,
+        terminal: u64,
+        random: &mut Random,
+    ) -> anyhow::Result<Vec<Wallet>> {
+        let profiles = ["unionpay-sda", "unionpay-sda", "unionpay-debit"];
+        let mut wallets = Vec::new();
+        for number in 0..WALLETS {
+            let profile =
+                card::profile(profiles[usize::try_from(number)?]).ok_or_else(|| anyhow::anyhow!("no such profile"))?;
+            let mut seed = [0; 32];
+            random.fill(&mut seed);
+            let card_number = terminal * WALLETS + number;
+            let personalisation = numbered(profile.personalisation(), card_number, seed);
+            let mut account = profile.account();
+            account.pan = personalisation.applications[0].account.pan.duplicate();
+            load_card(&mut self.store, lab, keys, &account, usize::try_from(card_number)?, CARD_MONEY_MINOR)?;
+            let card = card::Card::new(personalisation).map_err(|cause| anyhow::anyhow!("{cause}"))?;
+            wallets.push(Wallet { card, pin: profile.pin().expose().to_owned() });
+        }
+        Ok(wallets)
+    }
+
+    fn now(&self) -> Tick {
+        let monotonic_ms = self.schedule.now_ms();
+        Tick { monotonic_ms, wall_ms: WALL_START_MS + monotonic_ms }
+    }
+
+    fn note(&mut self, what: &str, bytes: &[u8]) {
+        self.history.update(self.schedule.now_ms().to_be_bytes());
+        self.history.update(what.as_bytes());
+        self.history.update(bytes);
+    }
+
+    pub(crate) fn hash(&self) -> String {
+        self.history.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Runs the safety phase, then heals and demands rest.
+    pub(crate) fn run(&mut self) {
+        while let Some(happening) = self.schedule.next() {
+            self.events += 1;
+            self.happen(happening);
+            self.auditor.read_statement(self.store.statement());
+            if self.begun >= self.plan.transactions && self.healing_since_ms.is_none() {
+                self.heal();
+            }
+            let Some(since) = self.healing_since_ms else { continue };
+            if self.at_rest() {
+                break;
+            }
+            if self.schedule.now_ms() > since + HEALING_MS_MAX {
+                self.auditor.report("L1", "not at rest six hours after the last fault".to_owned());
+                break;
+            }
+        }
+        self.audit_at_rest();
+    }
+
+    fn heal(&mut self) {
+        self.healing_since_ms = Some(self.schedule.now_ms());
+        self.faults = Faults::NONE;
+    }
+
+    fn at_rest(&self) -> bool {
+        let till_rests =
+            |terminal: &Terminal| terminal.till().is_some_and(|till| till.is_idle() && till.pending().is_empty());
+        self.hosts.iter().all(|host| host.up) && self.terminals.iter().all(till_rests)
+    }
+
+    fn audit_at_rest(&mut self) {
+        for index in 0..self.terminals.len() {
+            self.sync_claims(index);
+            if !self.terminals[index].replays_to_itself() {
+                self.auditor.report("S1", format!("terminal {index} is not what its journal says"));
+            }
+        }
+        for (currency, sum) in self.store.sums() {
+            if sum != 0 {
+                self.auditor.report("M10", format!("currency {currency} sums to {sum}"));
+            }
+        }
+        self.auditor.at_rest();
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, waiting),
+            Happening::TerminalWake { index, life } => self.terminal_wakes(index, life),
+            Happening::TerminalRestart { index } => self.power_on(index),
+            Happening::Shopper { index } => self.shopper_acts(index),
+            Happening::RequestArrives { host, connection, frame } => self.request_arrives(host, connection, frame),
+            Happening::ResponseArrives { index, life, exchange, frame } => {
+                let frame = OpaqueFrame::new(frame);
+                self.terminal_handles(index, life, Waiting::Till(till::Event::LinkResponse { exchange, frame }));
+            }
+            Happening::LineFails { index, life, exchange, sent_any } => {
+                self.terminal_handles(index, life, Waiting::Till(till::Event::LinkFailed { exchange, sent_any }));
+            }
+            Happening::HostDecide { host, life } => self.host_decides(host, life),
+            Happening::HostWrite { host, life } => self.host_writes(host, life),
+            Happening::HostWritten { host, life, done } => self.host_has_written(host, life, done),
+            Happening::HostAnswer { host, life, address, event } => {
+                if self.hosts[host].life == life && self.hosts[host].up {
+                    self.hosts[host].answer(address, event);
+                    self.plan_host(host, 0);
+                }
+            }
+            Happening::HostRestart { host } => {
+                self.hosts[host].up = true;
+                self.note("host up", &[]);
+            }
+        }
+    }
+
+    // --- terminals ---
+
+    fn power_on(&mut self, index: usize) {
+        let terminal = &mut self.terminals[index];
+        if terminal.up {
+            return;
+        }
+        terminal.power_on();
+        let life = terminal.life;
+        self.note("power on", &[u8::try_from(index).unwrap_or(u8::MAX)]);
+        self.soon(index, life, 1, Waiting::Ped(ped::Event::PowerOn));
+        self.soon(index, life, 2, Waiting::Till(till::Event::PowerOn));
+        if life == 0 {
+            self.adopt_master_key(index);
+        }
+    }
+
+    /// The terminal comes from the factory with its master key in the vault that all share here.
+    fn adopt_master_key(&mut self, index: usize) {
+        let terminal = self.peers[index].terminal;
+        let key = self.store_master_key(terminal);
+        self.soon(index, 0, 1, Waiting::Ped(ped::Event::AdoptMasterKey(key)));
+    }
+
+    fn store_master_key(&mut self, terminal: TerminalId) -> keys::KeyBlock<keys::TerminalMaster> {
+        use machine::store::Store;
+        let journal = self.store.load(machine::MachineId::of_terminal(terminal)).expect("an enrolled terminal");
+        let config = Arc::new(HostConfig::new(InstitutionId::parse("48020000").expect("digits"), test_parameters()));
+        let acquirer = acquirer::Acquirer::restore(config, terminal, &journal).expect("a sound journal");
+        acquirer.state().enrolment.as_ref().expect("an enrolled terminal").master_key.clone()
+    }
+
+    fn soon(&mut self, index: usize, life: u64, delay_ms: u64, waiting: Waiting) {
+        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting });
+    }
+
+    fn cut_power(&mut self, index: usize) {
+        let forgetful = self.plan.canary == Some(Canary::ForgetfulDisk);
+        self.terminals[index].cut(forgetful);
+        self.note("power cut", &[u8::try_from(index).unwrap_or(u8::MAX)]);
+        let delay = self.power.between(500, 60_000);
+        self.schedule.after(delay, Happening::TerminalRestart { index });
+    }
+
+    fn terminal_handles(&mut self, index: usize, life: u64, waiting: Waiting) {
+        let now = self.now();
+        let terminal = &mut self.terminals[index];
+        if terminal.life != life || !terminal.up {
+            return;
+        }
+        let Ok(effects) = terminal.step(now, waiting, &mut self.power, self.faults.terminal_crash) else {
+            return self.cut_power(index);
+        };
+        for effect in effects {
+            if self.faults.terminal_crash > 0 && self.power.chance(self.faults.terminal_crash) {
+                return self.cut_power(index);
+            }
+            match effect {
+                Effect::Till(effect) => self.run_till(index, life, effect),
+                Effect::Ped(effect) => self.run_ped(index, life, effect),
+            }
+        }
+        self.plan_wake(index);
+    }
+
+    fn plan_wake(&mut self, index: usize) {
+        let terminal = &mut self.terminals[index];
+        let Some(deadline) = terminal.deadline_ms() else { return };
+        let now_ms = self.schedule.now_ms();
+        let planned = terminal.wake_planned_ms.is_some_and(|planned| planned >= now_ms && planned <= deadline);
+        if !planned {
+            terminal.wake_planned_ms = Some(deadline);
+            let life = terminal.life;
+            self.schedule.at(deadline, Happening::TerminalWake { index, life });
+        }
+    }
+
+    fn terminal_wakes(&mut self, index: usize, life: u64) {
+        let now_ms = self.schedule.now_ms();
+        let terminal = &mut self.terminals[index];
+        if terminal.life != life || !terminal.up {
+            return;
+        }
+        terminal.wake_planned_ms = None;
+        for waiting in terminal.due(now_ms) {
+            self.terminal_handles(index, life, waiting);
+        }
+        if self.terminals[index].life == life {
+            self.plan_wake(index);
+        }
+    }
+
+    fn run_till(&mut self, index: usize, life: u64, effect: till::Effect) {
+        match effect {
+            till::Effect::Ped(command) => self.soon(index, life, 1, Waiting::Ped(ped::Event::Till(command))),
+            till::Effect::Exchange { exchange, frame, .. } => self.send_request(index, life, exchange, frame.expose()),
+            till::Effect::Abandon { .. } | till::Effect::Show(_) => {}
+            till::Effect::Print(receipt) => self.slip_printed(&receipt),
+            till::Effect::Outcome(outcome) => self.outcome(index, &outcome),
+        }
+    }
+
+    fn run_ped(&mut self, index: usize, life: u64, effect: ped::Effect) {
+        let terminal = &mut self.terminals[index];
+        let wallet = &mut terminal.wallets[terminal.in_reader];
+        let removed = self.faults.card_removed > 0 && self.shoppers.chance(self.faults.card_removed);
+        let (delay_ms, event) = match effect {
+            ped::Effect::ToTill(reply) => return self.soon(index, life, 1, Waiting::Till(till::Event::Ped(reply))),
+            ped::Effect::PowerOnCard => (400, ped::Event::CardInserted(wallet.card.reset())),
+            ped::Effect::Transmit(_) if removed => (10, ped::Event::CardResponse(Err(CardGone))),
+            ped::Effect::Transmit(command) => (15, ped::Event::CardResponse(Ok(wallet.card.apdu(command.expose())))),
+            ped::Effect::AskPin { .. } => {
+                let typed = if terminal.mistypes { "000000" } else { wallet.pin.as_str() };
+                (2_000, ped::Event::PinEntered(PinEntry::Pin(Pin::parse(typed).expect("a PIN of a profile"))))
+            }
+            ped::Effect::ChooseApplication(_) => (500, ped::Event::ApplicationChosen(Some(0))),
+            ped::Effect::NeedEntropy { bytes } => {
+                let mut drawn = vec![0; usize::from(bytes)];
+                self.shoppers.fill(&mut drawn);
+                (1, ped::Event::Entropy(SecretBytes::new(drawn)))
+            }
+            _ => return,
+        };
+        self.soon(index, life, delay_ms, Waiting::Ped(event));
+    }
+
+    fn slip_printed(&mut self, receipt: &till::Receipt) {
+        let till::Receipt::Payment(slip) = receipt else { return };
+        if slip.duplicated || slip.copy != till::Copy::Merchant {
+            return;
+        }
+        let name = (slip.terminal.text().to_owned(), slip.batch.parse().unwrap_or(0), slip.stan.number());
+        self.note("receipt", format!("{name:?}").as_bytes());
+        self.auditor.read_statement(self.store.statement());
+        self.auditor.receipt(&name);
+    }
+
+    fn outcome(&mut self, index: usize, outcome: &TransactionOutcome) {
+        *self.outcomes.entry(outcome.status.name()).or_default() += 1;
+        self.note(
+            "outcome",
+            format!("{index} {:?} {:?} {:?}", outcome.operation, outcome.status, outcome.stan).as_bytes(),
+        );
+        if outcome.operation == Operation::Sale && outcome.status == OutcomeStatus::Approved {
+            self.remember_for_refunds(index, outcome);
+        }
+        if matches!(outcome.operation, Operation::Reversal | Operation::Pending) {
+            return;
+        }
+        let delay = self.shoppers.between(1_000, 15_000);
+        self.schedule.after(delay, Happening::Shopper { index });
+    }
+
+    fn remember_for_refunds(&mut self, index: usize, outcome: &TransactionOutcome) {
+        let till = self.terminals[index].till();
+        let found = outcome.stan.and_then(|stan| till.and_then(|till| till.find(stan)));
+        let (Some(rrn), Some(amount), Some(transaction)) = (outcome.rrn, outcome.amount, found) else { return };
+        let sale = Refundable { rrn, amount, date: transaction.at.date, wallet: self.terminals[index].in_reader };
+        let list = &mut self.refundable[index];
+        if list.len() >= REFUNDABLE_MAX {
+            list.remove(0);
+        }
+        list.push(sale);
+    }
+
+    /// The terminal's own words about what the auditor still holds open.
+    fn sync_claims(&mut self, index: usize) {
+        let terminal = self.peers[index].terminal.text().to_owned();
+        for name in self.auditor.open_intents(&terminal).to_vec() {
+            let Some(till) = self.terminals[index].till() else { return };
+            let found =
+                Stan::new(name.2).and_then(|stan| till.find(stan)).filter(|found| found.batch.number() == name.1);
+            if let Some(transaction) = found {
+                let claim = claim_of(transaction.status);
+                self.auditor.claim(&name, claim);
+            }
+        }
+    }
+
+    // --- shoppers ---
+
+    fn shopper_acts(&mut self, index: usize) {
+        let Some(till) = self.terminals[index].till() else {
+            return self.schedule.after(5_000, Happening::Shopper { index });
+        };
+        if !till.is_idle() {
+            return self.schedule.after(1_000, Happening::Shopper { index });
+        }
+        if self.healing_since_ms.is_some() {
+            return;
+        }
+        let command = self.draw_command(index);
+        let life = self.terminals[index].life;
+        self.soon(index, life, 1, Waiting::Till(till::Event::Operator(command)));
+        // Should the outcome be lost in a power cut, the next shopper comes anyway.
+        self.schedule.after(400_000, Happening::Shopper { index });
+    }
+
+    fn draw_command(&mut self, index: usize) -> OperatorCommand {
+        let drawn = self.shoppers.below(100);
+        let wallet = self.shoppers.below(WALLETS);
+        self.terminals[index].in_reader = usize::try_from(wallet).expect("few wallets");
+        self.terminals[index].mistypes = self.shoppers.chance(30_000);
+        self.begun += 1;
+        match drawn {
+            0..=9 => self.draw_void(index),
+            10..=17 => self.draw_refund(index),
+            18..=20 => OperatorCommand::Balance,
+            21..=22 => OperatorCommand::Settle,
+            23 => OperatorCommand::SignIn,
+            24 => OperatorCommand::Echo,
+            25 => OperatorCommand::ResumePending,
+            _ => self.draw_sale(),
+        }
+    }
+
+    fn draw_sale(&mut self) -> OperatorCommand {
+        let most = if self.shoppers.chance(10_000) { 3_000_000 } else { 5_000 };
+        let minor = self.shoppers.between(1, most);
+        OperatorCommand::Sale { amount: Amount::from_minor(minor, Currency::CNY).expect("a small amount") }
+    }
+
+    fn draw_void(&mut self, index: usize) -> OperatorCommand {
+        let approved: Vec<Stan> = self.terminals[index].till().map_or_else(Vec::new, |till| {
+            let sales = till.transactions().iter().filter(|transaction| {
+                transaction.kind == till::TransactionKind::Sale && transaction.status == TransactionStatus::Approved
+            });
+            sales.map(|transaction| transaction.stan).collect()
+        });
+        if approved.is_empty() {
+            self.draw_sale()
+        } else {
+            OperatorCommand::Void { stan: *self.shoppers.pick(&approved) }
+        }
+    }
+
+    fn draw_refund(&mut self, index: usize) -> OperatorCommand {
+        if self.refundable[index].is_empty() {
+            return self.draw_sale();
+        }
+        let sale = self.shoppers.pick(&self.refundable[index]).clone();
+        // Sometimes more than was paid: the host must refuse it.
+        let most = sale.amount.minor() + sale.amount.minor() / 10 + 1;
+        let minor = self.shoppers.between(1, most);
+        self.terminals[index].in_reader = sale.wallet;
+        let amount = Amount::from_minor(minor, Currency::CNY).expect("a small amount");
+        OperatorCommand::Refund { amount, original_rrn: sale.rrn, original_date: sale.date }
+    }
+
+    // --- the network ---
+
+    fn delay(&mut self) -> u64 {
+        let late = self.faults.late > 0 && self.network.chance(self.faults.late);
+        let ordinary = self.network.between(5, self.faults.delay_ms_max.max(6));
+        if late { ordinary + self.network.between(50_000, 400_000) } else { ordinary }
+    }
+
+    fn copies(&mut self) -> usize {
+        let twice = self.faults.duplicate > 0 && self.network.chance(self.faults.duplicate);
+        let sent = if twice { 2 } else { 1 };
+        (0..sent).filter(|_| self.faults.loss == 0 || !self.network.chance(self.faults.loss)).count()
+    }
+
+    fn send_request(&mut self, index: usize, life: u64, exchange: u64, frame: &[u8]) {
+        let frame = &frame[2..];
+        self.note("request", frame);
+        self.sync_claims(index);
+        self.auditor.frame_sent(frame);
+        if self.faults.refused > 0 && self.network.chance(self.faults.refused) {
+            return self.schedule.after(50, Happening::LineFails { index, life, exchange, sent_any: false });
+        }
+        let copies = self.copies();
+        for _ in 0..copies {
+            self.connections_made += 1;
+            let connection = self.connections_made;
+            self.connections.insert(connection, (index, life, exchange));
+            let second_host = self.faults.conflict > 0 && self.network.chance(self.faults.conflict * 10);
+            let delay = self.delay();
+            let arrival =
+                Happening::RequestArrives { host: usize::from(second_host), connection, frame: frame.to_vec() };
+            self.schedule.after(delay, arrival);
+        }
+        if copies == 0 && self.network.chance(500_000) {
+            let delay = self.delay();
+            self.schedule.after(delay, Happening::LineFails { index, life, exchange, sent_any: true });
+        }
+    }
+
+    fn request_arrives(&mut self, host: usize, connection: u64, frame: Vec<u8>) {
+        let Some((index, life, exchange)) = self.connections.get(&connection).copied() else { return };
+        let peer = self.peers[index];
+        let taken = self.hosts[host].up && self.hosts[host].request(connection, peer, frame);
+        if taken {
+            self.plan_host(host, 0);
+        } else {
+            self.connections.remove(&connection);
+            self.schedule.after(20, Happening::LineFails { index, life, exchange, sent_any: true });
+        }
+    }
+
+    fn send_response(&mut self, connection: u64, frame: &[u8]) {
+        self.note("response", frame);
+        self.auditor.read_statement(self.store.statement());
+        self.auditor.reversal_answered(frame);
+        let Some((index, life, exchange)) = self.connections.remove(&connection) else { return };
+        let length = u16::try_from(frame.len()).expect("a bounded frame").to_be_bytes();
+        let whole = [&length[..], frame].concat();
+        for _ in 0..self.copies() {
+            let delay = self.delay();
+            self.schedule.after(delay, Happening::ResponseArrives { index, life, exchange, frame: whole.clone() });
+        }
+    }
+
+    // --- the host ---
+
+    fn plan_host(&mut self, host: usize, delay_ms: u64) {
+        let life = self.hosts[host].life;
+        self.schedule.after(delay_ms, Happening::HostDecide { host, life });
+    }
+
+    fn host_lives(&mut self, host: usize, life: u64) -> bool {
+        if self.hosts[host].life != life || !self.hosts[host].up {
+            return false;
+        }
+        let cut = self.faults.host_crash > 0 && self.power.chance(self.faults.host_crash);
+        if cut {
+            self.hosts[host].cut();
+            self.note("host cut", &[]);
+            let delay = self.power.between(200, 30_000);
+            self.schedule.after(delay, Happening::HostRestart { host });
+        }
+        !cut
+    }
+
+    fn host_decides(&mut self, host: usize, life: u64) {
+        if !self.host_lives(host, life) {
+            return;
+        }
+        let now = self.now();
+        let asks = self.hosts[host].decide(now, &mut self.store);
+        self.carry_out(host, life, asks);
+        let delay = self.power.between(0, 4);
+        self.schedule.after(delay, Happening::HostWrite { host, life });
+        if let Some(deadline) = self.hosts[host].deadline_ms() {
+            self.schedule.at(deadline, Happening::HostDecide { host, life });
+        }
+    }
+
+    fn host_writes(&mut self, host: usize, life: u64) {
+        if !self.host_lives(host, life) {
+            return;
+        }
+        let Some(work) = self.hosts[host].take_work() else { return };
+        let done = perform(&work, &mut self.store).expect("a simulated store writes");
+        self.schedule.after(1, Happening::HostWritten { host, life, done });
+    }
+
+    fn host_has_written(&mut self, host: usize, life: u64, done: WorkDone) {
+        if !self.host_lives(host, life) {
+            return;
+        }
+        let asks = self.hosts[host].finish_work(done, &mut self.store);
+        self.carry_out(host, life, asks);
+        if self.hosts[host].life == life {
+            self.plan_host(host, 0);
+        }
+    }
+
+    fn carry_out(&mut self, host: usize, life: u64, asks: Vec<Ask>) {
+        for ask in asks {
+            if !self.host_lives(host, life) {
+                return;
+            }
+            match ask {
+                Ask::Respond { connection, frame } => self.send_response(connection, &frame),
+                Ask::Note(text) => self.note("host", text.as_bytes()),
+                Ask::Answer { address, event } => self.answer_later(host, life, address, event),
+            }
+        }
+    }
+
+    fn answer_later(&mut self, host: usize, life: u64, address: Address, event: acquirer::Event) {
+        let outage = matches!(event, acquirer::Event::KeyReplies { .. } | acquirer::Event::IssuerReply { .. });
+        if outage && self.faults.key_outage > 0 && self.network.chance(self.faults.key_outage) {
+            return;
+        }
+        self.schedule.after(1, Happening::HostAnswer { host, life, address, event });
+    }
+}
+
+fn claim_of(status: TransactionStatus) -> Claim {
+    match status {
+        TransactionStatus::Sent | TransactionStatus::Reversing | TransactionStatus::Queued => Claim::Open,
+        TransactionStatus::Approved => Claim::Approved,
+        TransactionStatus::Declined | TransactionStatus::Cancelled => Claim::NotDone,
+        TransactionStatus::Reversed => Claim::Reversed,
+    }
+}

@@ -1,0 +1,55 @@
+//! What the host is told at its start.
+
+use iso8583::unionpay::{AidParameters, Capk};
+use keys::MacAlgorithm;
+use types::InstitutionId;
+
+/// Time allowed to the key service, the issuer or a look-up before a request is given up: well below the terminal's
+/// own time-out (40 seconds at least, unionpay-pos §5.4).
+pub const REPLY_TIMEOUT_MS_DEFAULT: u64 = 15_000;
+/// Days after a sale in which it may be refunded.
+pub const REFUND_WINDOW_DAYS_DEFAULT: u32 = 180;
+
+/// What terminals download. A version is raised with every change; terminals that have an older one are told so.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ParameterSet {
+    /// Version of the keys; 0 means "nothing to tell anybody".
+    pub capk_version: u32,
+    /// Certification authority public keys.
+    pub capks: Vec<Capk>,
+    /// Version of the application parameters.
+    pub aid_version: u32,
+    /// Application parameters.
+    pub aids: Vec<AidParameters>,
+}
+
+/// Configuration shared by all machines of a host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostConfig {
+    /// Acquiring institution (F32, F44).
+    pub acquirer: InstitutionId,
+    /// What terminals download.
+    pub parameters: ParameterSet,
+    /// MAC of field 64.
+    pub mac_algorithm: MacAlgorithm,
+    /// Whether new MAC keys have 16 bytes.
+    pub double_length_mac_key: bool,
+    /// Days after a sale in which it may be refunded.
+    pub refund_window_days: u32,
+    /// Time allowed to the key service, the issuer or a look-up.
+    pub reply_timeout_ms: u64,
+}
+
+impl HostConfig {
+    /// The usual settings.
+    pub fn new(acquirer: InstitutionId, parameters: ParameterSet) -> Self {
+        Self {
+            acquirer,
+            parameters,
+            mac_algorithm: MacAlgorithm::UnionPayEcb,
+            double_length_mac_key: true,
+            refund_window_days: REFUND_WINDOW_DAYS_DEFAULT,
+            reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Encodings of records, by hand.
+
+use crate::record::{
+    Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
+    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, Stored, Undo, Upload, UploadedEntry,
+};
+use issuer::PinTries;
+use ledger::CardGroup;
+use machine::wire::{Encode, Malformed, Reader, Writer};
+use types::{CardToken, Currency, InstitutionId};
+
+/// Longest list of texts or traces in a record.
+const LIST_MAX: usize = 4096;
+
+macro_rules! encode_enum {
+    ($name:ident { $($variant:ident = $number:literal),* $(,)? }) => {
+        impl Encode for $name {
+            fn encode(&self, writer: &mut Writer) {
+                writer.u8(match self { $($name::$variant => $number,)* });
+            }
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+                match reader.u8()? {
+                    $($number => Ok($name::$variant),)*
+                    _ => Err(reader.malformed(stringify!($name))),
+                }
+            }
+        }
+    };
+}
+encode_enum!(Kind { Sale = 1, Void = 2, Refund = 3, Balance = 4 });
+encode_enum!(DownloadedSet { Capk = 1, Aid = 2 });
+
+/// Writes a foreign value that has an encoding.
+fn put<T: Encode>(writer: &mut Writer, value: &T) {
+    writer.value(value);
+}
+
+fn put_option<T: Encode>(writer: &mut Writer, value: Option<&T>) {
+    writer.option(value, put);
+}
+
+fn bounded<'a>(reader: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], Malformed> {
+    let bytes = reader.bytes()?;
+    if bytes.len() > limit { Err(reader.malformed("fewer bytes")) } else { Ok(bytes) }
+}
+
+fn list<T>(
+    reader: &mut Reader<'_>,
+    read: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let values = reader.list(read)?;
+    if values.len() > LIST_MAX { Err(reader.malformed("a shorter list")) } else { Ok(values) }
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    Ok(reader.text()?.to_owned())
+}
+
+fn currency(reader: &mut Reader<'_>) -> Result<Currency, Malformed> {
+    Currency::from_numeric(reader.u16()?).ok_or_else(|| reader.malformed("a currency"))
+}
+
+pub(crate) fn put_group(writer: &mut Writer, group: CardGroup) {
+    writer.bool(group == CardGroup::Foreign);
+}
+
+pub(crate) fn group(reader: &mut Reader<'_>) -> Result<CardGroup, Malformed> {
+    Ok(if reader.bool()? { CardGroup::Foreign } else { CardGroup::Domestic })
+}
+
+impl Encode for Enrolment {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.terminal).value(&self.merchant).u32(self.terminal_number).text(&self.name);
+        writer.value(&self.master_key).u16(self.currency.numeric()).u32(self.allowed);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (terminal, merchant, terminal_number) = (reader.value()?, reader.value()?, reader.u32()?);
+        let name = text(reader)?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(reader.malformed("a short name"));
+        }
+        let (master_key, currency) = (reader.value()?, currency(reader)?);
+        Ok(Self { terminal, merchant, terminal_number, name, master_key, currency, allowed: reader.u32()? })
+    }
+}
+
+impl Encode for Identity {
+    fn encode(&self, writer: &mut Writer) {
+        put_option(writer, self.card.as_ref());
+        writer.raw(&self.processing_code).u64(self.amount_minor);
+        writer.option(self.original_rrn, |writer, rrn| {
+            writer.raw(&rrn);
+        });
+        writer.option(self.authorisation_code, |writer, code| {
+            writer.raw(&code);
+        });
+        writer.bytes(&self.original);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            card: reader.option(Reader::value)?,
+            processing_code: reader.array("a processing code")?,
+            amount_minor: reader.u64()?,
+            original_rrn: reader.option(|reader| reader.array("a reference number"))?,
+            authorisation_code: reader.option(|reader| reader.array("an authorisation code"))?,
+            original: bounded(reader, NOTE_BYTES_MAX)?.to_vec(),
+        })
+    }
+}
+
+impl Encode for Answer {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.response_code).value(&self.rrn).value(&self.at);
+        put_option(writer, self.authorisation_code.as_ref());
+        writer.bytes(&self.chip).raw(&self.organisation);
+        writer.option(self.issuer, |writer, issuer| {
+            writer.text(issuer.text());
+        });
+        writer.option(self.balance_minor, |writer, balance| {
+            writer.i64(balance);
+        });
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            response_code: reader.value()?,
+            rrn: reader.value()?,
+            at: reader.value()?,
+            authorisation_code: reader.option(Reader::value)?,
+            chip: bounded(reader, NOTE_BYTES_MAX)?.to_vec(),
+            organisation: reader.array("an organisation")?,
+            issuer: reader.option(institution)?,
+            balance_minor: reader.option(Reader::i64)?,
+        })
+    }
+}
+
+fn institution(reader: &mut Reader<'_>) -> Result<InstitutionId, Malformed> {
+    InstitutionId::parse(reader.text()?).map_err(|_| reader.malformed("an institution"))
+}
+
+fn pin_tries(reader: &mut Reader<'_>) -> Result<(CardToken, PinTries), Malformed> {
+    Ok((reader.value()?, reader.value()?))
+}
+
+impl Encode for Decision {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.intent).value(&self.kind).value(&self.identity);
+        put_option(writer, self.truncated.as_ref());
+        writer.value(&self.amount).raw(&self.entry_mode).value(&self.answer);
+        put_option(writer, self.movement.as_ref());
+        writer.i64(self.floor_minor);
+        put_group(writer, self.group);
+        writer.text(&self.rule).list(&self.checks, |writer, check| {
+            writer.text(check);
+        });
+        writer.option(self.pin_tries.as_ref(), |writer, (card, tries)| {
+            writer.value(card).value(tries);
+        });
+        writer.option(self.atc_once.as_ref(), |writer, key| {
+            writer.bytes(key);
+        });
+        writer.u64(self.wall_ms);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            intent: reader.value()?,
+            kind: reader.value()?,
+            identity: reader.value()?,
+            truncated: reader.option(Reader::value)?,
+            amount: reader.value()?,
+            entry_mode: reader.array("an entry mode")?,
+            answer: reader.value()?,
+            movement: reader.option(Reader::value)?,
+            floor_minor: reader.i64()?,
+            group: group(reader)?,
+            rule: text(reader)?,
+            checks: list(reader, text)?,
+            pin_tries: reader.option(pin_tries)?,
+            atc_once: reader.option(|reader| Ok(bounded(reader, NOTE_BYTES_MAX)?.to_vec()))?,
+            wall_ms: reader.u64()?,
+        })
+    }
+}
+
+impl Encode for Undo {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Undo::Sale(movement) => writer.u8(1).value(movement),
+            Undo::Void(movement) => writer.u8(2).value(movement),
+            Undo::Nothing => writer.u8(3),
+            Undo::Tombstone => writer.u8(4),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            1 => Ok(Undo::Sale(reader.value()?)),
+            2 => Ok(Undo::Void(reader.value()?)),
+            3 => Ok(Undo::Nothing),
+            4 => Ok(Undo::Tombstone),
+            _ => Err(reader.malformed("what a reversal undoes")),
+        }
+    }
+}
+
+impl Encode for Reversal {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.intent).value(&self.original).value(&self.identity).value(&self.reason);
+        writer.value(&self.answer).value(&self.undo).text(&self.rule).u64(self.wall_ms);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            intent: reader.value()?,
+            original: reader.value()?,
+            identity: reader.value()?,
+            reason: reader.value()?,
+            answer: reader.value()?,
+            undo: reader.value()?,
+            rule: text(reader)?,
+            wall_ms: reader.u64()?,
+        })
+    }
+}
+
+impl Encode for ScriptNotice {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.intent).value(&self.identity).bytes(&self.results).value(&self.answer);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (intent, identity) = (reader.value()?, reader.value()?);
+        let results = bounded(reader, NOTE_BYTES_MAX)?.to_vec();
+        Ok(Self { intent, identity, results, answer: reader.value()? })
+    }
+}
+
+impl Encode for Comparison {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.batch).value(&self.stan).value(&self.terminal).value(&self.host);
+        writer.value(&self.rrn).value(&self.at);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            batch: reader.value()?,
+            stan: reader.value()?,
+            terminal: reader.value()?,
+            host: reader.value()?,
+            rrn: reader.value()?,
+            at: reader.value()?,
+        })
+    }
+}
+
+impl Encode for UploadedEntry {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.stan).u64(self.amount_minor).bool(self.agrees);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { stan: reader.value()?, amount_minor: reader.u64()?, agrees: reader.bool()? })
+    }
+}
+
+impl Encode for Upload {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.batch).u16(self.network_code).list(&self.entries, put).value(&self.rrn);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            batch: reader.value()?,
+            network_code: reader.u16()?,
+            entries: list(reader, |reader| reader.value())?,
+            rrn: reader.value()?,
+        })
+    }
+}
+
+impl Encode for BatchClose {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.batch).value(&self.stan).bool(self.terminal_balanced).bool(self.host_balanced);
+        writer.u16(self.announced).value(&self.totals).list(&self.not_uploaded, put);
+        writer.value(&self.rrn).value(&self.at);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            batch: reader.value()?,
+            stan: reader.value()?,
+            terminal_balanced: reader.bool()?,
+            host_balanced: reader.bool()?,
+            announced: reader.u16()?,
+            totals: reader.value()?,
+            not_uploaded: list(reader, |reader| reader.value())?,
+            rrn: reader.value()?,
+            at: reader.value()?,
+        })
+    }
+}
+
+impl Encode for Stored {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Stored::Decision(decision) => writer.u8(1).value(&**decision),
+            Stored::Reversal(reversal) => writer.u8(2).value(&**reversal),
+            Stored::ScriptNotice(notice) => writer.u8(3).value(&**notice),
+            Stored::Tombstone(reversal) => writer.u8(4).value(reversal),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            1 => Ok(Stored::Decision(Box::new(reader.value()?))),
+            2 => Ok(Stored::Reversal(Box::new(reader.value()?))),
+            3 => Ok(Stored::ScriptNotice(Box::new(reader.value()?))),
+            4 => Ok(Stored::Tombstone(reader.value()?)),
+            _ => Err(reader.malformed("a stored decision")),
+        }
+    }
+}
+
+const CAPTURE_VERSION: u8 = 1;
+
+impl Encode for Capture {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u8(CAPTURE_VERSION).value(&self.movement).value(&self.card).value(&self.at).u64(self.wall_ms);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if reader.u8()? != CAPTURE_VERSION {
+            return Err(reader.malformed("capture version 1"));
+        }
+        Ok(Self { movement: reader.value()?, card: reader.value()?, at: reader.value()?, wall_ms: reader.u64()? })
+    }
+}
+
+impl Encode for Record {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Record::Enrolled { enrolment, claims_number } => writer.u8(1).value(enrolment).bool(*claims_number),
+            Record::SignedIn { network_code, version, keys, serial, rrn } => {
+                writer.u8(2).u16(*network_code).u32(*version).value(keys).bytes(serial).value(rrn)
+            }
+            Record::SignedOff { rrn } => writer.u8(3).value(rrn),
+            Record::Downloaded { set, version } => writer.u8(4).value(set).u32(*version),
+            Record::StatusReported { status } => writer.u8(5).bytes(status),
+            Record::Decided(decision) => writer.u8(6).value(&**decision),
+            Record::Reversed(reversal) => writer.u8(7).value(&**reversal),
+            Record::ScriptNoticed(notice) => writer.u8(8).value(&**notice),
+            Record::Repeated { intent } => writer.u8(9).value(intent),
+            Record::Refused { rule, stan, rrn } => {
+                writer.u8(10).text(rule);
+                put_option(writer, stan.as_ref());
+                writer.value(rrn)
+            }
+            Record::Compared(comparison) => writer.u8(11).value(&**comparison),
+            Record::Uploaded(upload) => writer.u8(12).value(&**upload),
+            Record::BatchClosed(close) => writer.u8(13).value(&**close),
+            Record::Snapshot(state) => writer.u8(14).value(&**state),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            1 => Ok(Record::Enrolled { enrolment: reader.value()?, claims_number: reader.bool()? }),
+            2 => decode_signed_in(reader),
+            3 => Ok(Record::SignedOff { rrn: reader.value()? }),
+            4 => Ok(Record::Downloaded { set: reader.value()?, version: reader.u32()? }),
+            5 => Ok(Record::StatusReported { status: bounded(reader, NOTE_BYTES_MAX)?.to_vec() }),
+            6 => Ok(Record::Decided(Box::new(reader.value()?))),
+            7 => Ok(Record::Reversed(Box::new(reader.value()?))),
+            8 => Ok(Record::ScriptNoticed(Box::new(reader.value()?))),
+            9 => Ok(Record::Repeated { intent: reader.value()? }),
+            10 => decode_refused(reader),
+            11 => Ok(Record::Compared(Box::new(reader.value()?))),
+            12 => Ok(Record::Uploaded(Box::new(reader.value()?))),
+            13 => Ok(Record::BatchClosed(Box::new(reader.value()?))),
+            14 => Ok(Record::Snapshot(Box::new(reader.value()?))),
+            _ => Err(reader.malformed("a known record kind")),
+        }
+    }
+}
+
+fn decode_signed_in(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
+    Ok(Record::SignedIn {
+        network_code: reader.u16()?,
+        version: reader.u32()?,
+        keys: reader.value()?,
+        serial: bounded(reader, NOTE_BYTES_MAX)?.to_vec(),
+        rrn: reader.value()?,
+    })
+}
+
+fn decode_refused(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
+    Ok(Record::Refused { rule: text(reader)?, stan: reader.option(Reader::value)?, rrn: reader.value()? })
+}

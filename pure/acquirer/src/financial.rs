@@ -1,0 +1,378 @@
+//! Sales, voids, refunds and balance inquiries.
+
+use crate::check::{ORGANISATION_UNKNOWN, identity_of};
+use crate::machine_impl::{Acquirer, OpenedCard, Original, Output, Phase, Work};
+use crate::record::{Capture, Decision, Kind, Record, Stored};
+use crate::respond;
+use crate::rows::SPACE_RRN;
+use crate::rule::{Rule, Verdict};
+use crate::state::{OPEN_INTENTS_MAX, Status};
+use crate::words::{Effect, Level};
+use iso8583::unionpay::{Entry, MessageKind, PinFormat, SecurityAlgorithm};
+use issuer::{IssuerReply, IssuerRequest, Operation, PinBlock};
+use ledger::{CardGroup, Intent, MessageClass, Movement};
+use machine::wire::Encode;
+use types::{Amount, Currency, Stan};
+
+/// F60.5: the chip of the card could not be read before.
+const CHIP_FAILED: u8 = 2;
+const MILLISECONDS_A_DAY: u64 = 86_400_000;
+
+impl Acquirer {
+    /// An authentic message about a card: seen before, allowed, and about what it says?
+    pub(crate) fn consider_transaction(&mut self, mut work: Box<Work>, out: &mut Output) {
+        let Some(intent) = self.intent_of(&work, class_of(kind_of(&work))) else {
+            return self.refuse_with_mac(work, Rule::Format.into(), out);
+        };
+        if let Some(entry) = self.state.entry(intent.class, intent.stan) {
+            let (stored, status) = (entry.stored.clone(), entry.status);
+            if status == Status::Reversed {
+                // Its approval holds no longer: whoever asks again must not hear it.
+                return self.refuse_with_mac(work, Rule::Tombstone.into(), out);
+            }
+            return self.meet_stored(work, intent, &stored, out);
+        }
+        work.checks.push("not seen before");
+        if self.state.open.len() >= OPEN_INTENTS_MAX / 2 {
+            return self.refuse_with_mac(work, Rule::BatchFull.into(), out);
+        }
+        let checked = self.check_common(&work).and_then(|()| self.check_kind(&mut work));
+        match checked {
+            Err(rule) => self.decide(work, rule.into(), None, out),
+            Ok(()) if kind_of(&work) == Kind::Refund => self.find_capture(work, out),
+            Ok(()) => self.ask_issuer(work, out),
+        }
+    }
+
+    /// The same message gets the same answer, another one under its identity is refused.
+    pub(crate) fn meet_stored(&mut self, work: Box<Work>, intent: Intent, stored: &Stored, out: &mut Output) {
+        let identity = identity_of(&work);
+        match stored {
+            Stored::Decision(decision) if decision.identity == identity => {
+                self.repeat(work, intent, &decision.answer, out);
+            }
+            Stored::ScriptNotice(notice) if notice.identity == identity => {
+                self.repeat(work, intent, &notice.answer, out);
+            }
+            Stored::Reversal(reversal) if same_original(&reversal.identity, &identity) => {
+                self.repeat(work, intent, &reversal.answer, out);
+            }
+            Stored::Tombstone(_) => self.refuse_with_mac(work, Rule::Tombstone.into(), out),
+            _ => self.refuse_with_mac(work, Rule::Duplicate.into(), out),
+        }
+    }
+
+    /// Rules for every kind, in the order of the table.
+    fn check_common(&self, work: &Work) -> Result<(), Rule> {
+        let enrolment = self.state.enrolment.as_ref().ok_or(Rule::TerminalUnknown)?;
+        let kind = kind_of(work);
+        if enrolment.allowed & permission(kind) == 0 {
+            return Err(Rule::NotAllowed);
+        }
+        let body = &work.incoming.body;
+        if kind != Kind::Balance && body.amount_minor.unwrap_or(0) == 0 {
+            return Err(Rule::AmountZero);
+        }
+        if body.currency != Some(enrolment.currency.digits()) || amount_of(work, enrolment.currency).is_none() {
+            return Err(Rule::Currency);
+        }
+        if work.card.as_ref().is_none_or(|card| !card.luhn_valid) {
+            return Err(Rule::CardNumber);
+        }
+        check_pin_format(work)
+    }
+
+    fn check_kind(&self, work: &mut Work) -> Result<(), Rule> {
+        work.checks.push("allowed, amount, currency and card number in order");
+        self.check_room(work)?;
+        if kind_of(work) == Kind::Void {
+            work.original = Some(self.original_of_void(work)?);
+            work.checks.push("original found and fitting");
+        }
+        Ok(())
+    }
+
+    /// The batch must stay one that can be settled.
+    fn check_room(&self, work: &Work) -> Result<(), Rule> {
+        let mut totals = self.state.totals().map_err(|_| Rule::BatchFull)?;
+        let minor = work.incoming.body.amount_minor.unwrap_or(0);
+        // The group is known only when the issuer has spoken: there must be room in both.
+        [CardGroup::Domestic, CardGroup::Foreign].into_iter().try_for_each(|group| {
+            let added = match kind_of(work) {
+                Kind::Sale => totals.add_debit(group, minor),
+                Kind::Void | Kind::Refund => totals.add_credit(group, minor),
+                Kind::Balance => Ok(()),
+            };
+            added.map_err(|_| Rule::BatchFull)
+        })
+    }
+
+    /// The sale that a void names by F61 and F37: of this batch, standing, whole, of this card (unionpay-pos §8.7).
+    fn original_of_void(&self, work: &Work) -> Result<Original, Rule> {
+        let body = &work.incoming.body;
+        let named = body.f61.as_ref().ok_or(Rule::OriginalMissing)?;
+        let stan = named.trace().and_then(Stan::new).ok_or(Rule::OriginalMissing)?;
+        if named.batch() != Some(self.state.open_batch().number()) {
+            return Err(Rule::OriginalMissing);
+        }
+        let (sale, status) = self.state.decision(stan).ok_or(Rule::OriginalMissing)?;
+        if body.rrn != Some(*sale.answer.rrn.bytes()) {
+            return Err(Rule::OriginalMissing);
+        }
+        if sale.kind != Kind::Sale {
+            return Err(Rule::OriginalKind);
+        }
+        let movement = sale.movement.clone().ok_or(Rule::OriginalNotApproved)?;
+        match status {
+            Status::Standing => {}
+            Status::Voided(_) => return Err(Rule::AlreadyVoided),
+            Status::Reversed => return Err(Rule::OriginalNotApproved),
+        }
+        if sale.identity.card != work.card.as_ref().map(|card| card.token) {
+            return Err(Rule::OtherCard);
+        }
+        if body.amount_minor != Some(movement.amount.minor()) {
+            return Err(Rule::OriginalAmount);
+        }
+        Ok(Original { movement, group: Some(sale.group) })
+    }
+
+    fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
+        let key = work.incoming.body.rrn.unwrap_or_default().to_vec();
+        let ticket = self.wait(work, Phase::FindingCapture);
+        out.effects.push(Effect::Find { ticket, space: SPACE_RRN, key });
+    }
+
+    /// Takes the sale that a refund names.
+    pub(crate) fn take_capture(&mut self, mut work: Box<Work>, value: Option<Vec<u8>>, out: &mut Output) {
+        match self.original_of_refund(&work, value) {
+            Ok(original) => {
+                work.original = Some(original);
+                work.checks.push("original found and fitting");
+                self.ask_issuer(work, out);
+            }
+            Err(rule) => self.decide(work, rule.into(), None, out),
+        }
+    }
+
+    fn original_of_refund(&self, work: &Work, value: Option<Vec<u8>>) -> Result<Original, Rule> {
+        let bytes = value.ok_or(Rule::OriginalMissing)?;
+        let capture = Capture::from_bytes(&bytes).map_err(|_| Rule::OriginalMissing)?;
+        let sale = &capture.movement.sale;
+        let body = &work.incoming.body;
+        let dated = body.f61.as_ref().and_then(|f61| f61.date_mmdd());
+        let day = u16::from(capture.at.date.month()) * 100 + u16::from(capture.at.date.day());
+        if Some(sale.merchant) != self.state.enrolment.as_ref().map(|enrolment| enrolment.merchant) {
+            return Err(Rule::OriginalMissing);
+        }
+        if dated != Some(day) {
+            return Err(Rule::OriginalMissing);
+        }
+        if work.card.as_ref().map(|card| card.token) != Some(capture.card) {
+            return Err(Rule::OtherCard);
+        }
+        let amount = amount_of(work, capture.movement.amount.currency()).ok_or(Rule::OriginalAmount)?;
+        if amount.minor() > capture.movement.amount.minor() {
+            return Err(Rule::OriginalAmount);
+        }
+        let age_ms = self.now.wall_ms.saturating_sub(capture.wall_ms);
+        if age_ms > u64::from(self.config.refund_window_days).saturating_mul(MILLISECONDS_A_DAY) {
+            return Err(Rule::RefundTooLate);
+        }
+        Ok(Original { movement: Movement { amount, ..capture.movement }, group: None })
+    }
+
+    /// Asks the issuer of the card.
+    pub(crate) fn ask_issuer(&mut self, work: Box<Work>, out: &mut Output) {
+        let Some(request) = self.issuer_request(&work) else {
+            return self.refuse_with_mac(work, Rule::Format.into(), out);
+        };
+        let ticket = self.wait(work, Phase::AskingIssuer);
+        out.effects.push(Effect::Issuer { ticket, request: Box::new(request) });
+    }
+
+    fn issuer_request(&self, work: &Work) -> Option<IssuerRequest> {
+        let OpenedCard { token, truncated, account, expired, .. } = work.card.as_ref()?;
+        let body = &work.incoming.body;
+        let pin = match body.pin_block.as_ref() {
+            Some(block) => {
+                let key = self.state.keys.as_ref()?.pin.clone();
+                Some(PinBlock { block: block.expose().try_into().ok()?, key })
+            }
+            None => None,
+        };
+        let card_sequence = match body.card_sequence {
+            Some(number) => Some(u8::try_from(number).ok()?),
+            None => None,
+        };
+        Some(IssuerRequest {
+            operation: operation(kind_of(work)),
+            token: *token,
+            truncated: *truncated,
+            account: account.clone(),
+            expired: *expired,
+            entry: entry(work),
+            card_sequence,
+            amount: amount_of(work, self.state.enrolment.as_ref()?.currency)?,
+            rrn: self.state.next_rrn(work.rrn_skip),
+            pin,
+            chip: body.icc_data.as_ref().map(|field_55| field_55.expose().to_vec()),
+        })
+    }
+
+    /// Takes the issuer's answer.
+    pub(crate) fn take_issuer_reply(&mut self, mut work: Box<Work>, reply: Box<IssuerReply>, out: &mut Output) {
+        let verdict = Verdict::from(reply.rule);
+        let funds = reply.funds.clone();
+        work.reply = Some(reply);
+        match (kind_of(&work), funds) {
+            (Kind::Balance, Some(funds)) => {
+                let ticket = self.wait(work, Phase::ReadingBalance);
+                out.effects.push(Effect::Balance { ticket, account: funds.account, currency: funds.currency });
+            }
+            _ => self.decide(work, verdict, None, out),
+        }
+    }
+
+    /// Takes the account's balance: what may be spent is what stands above the floor.
+    pub(crate) fn take_balance(&mut self, work: Box<Work>, balance_minor: i64, out: &mut Output) {
+        let floor_minor =
+            work.reply.as_ref().and_then(|reply| reply.funds.as_ref()).map_or(0, |funds| funds.floor_minor);
+        let available = balance_minor.saturating_sub(floor_minor);
+        self.decide(work, issuer::Rule::Approved.into(), Some(available), out);
+    }
+
+    /// No issuer answered: declined, and nothing moved.
+    pub(crate) fn issuer_silent(&mut self, work: Box<Work>, out: &mut Output) {
+        self.log(out, Level::Alarm, issuer::Rule::NoReply.id(), "the issuer did not answer in time".to_owned());
+        self.decide(work, issuer::Rule::NoReply.into(), None, out);
+    }
+
+    /// Writes the decision down and answers.
+    pub(crate) fn decide(&mut self, work: Box<Work>, verdict: Verdict, balance: Option<i64>, out: &mut Output) {
+        let Some(decision) = self.decision(&work, verdict, balance) else {
+            return self.refuse_with_mac(work, Rule::Format.into(), out);
+        };
+        let text = format!("{} {} {}", decision.kind.name(), decision.intent.text(), decision.answer.response_code);
+        self.log(out, Level::Information, verdict.id(), text);
+        let body = respond::financial(&work.incoming, &self.config, &decision.answer);
+        self.conclude(work, Some(Record::Decided(Box::new(decision))), body, out);
+    }
+
+    fn decision(&self, work: &Work, verdict: Verdict, balance_minor: Option<i64>) -> Option<Decision> {
+        let kind = kind_of(work);
+        let reply = work.reply.as_deref();
+        let approved = verdict.response_code().is_approval();
+        let mut answer = self.plain_answer(work, verdict);
+        if let Some(reply) = reply {
+            answer.authorisation_code = reply.authorisation_code.filter(|_| approved);
+            answer.chip = if approved { reply.chip.clone() } else { Vec::new() };
+            answer.organisation = reply.organisation;
+            answer.issuer = Some(reply.issuer);
+        }
+        answer.balance_minor = balance_minor;
+        let organisation = reply.map_or(ORGANISATION_UNKNOWN, |reply| reply.organisation);
+        let intent = self.intent_of(work, class_of(kind))?;
+        let amount = amount_of(work, self.state.enrolment.as_ref()?.currency)?;
+        let checks = work.checks.iter().chain(reply.map_or(&[][..], |reply| &reply.checks));
+        Some(Decision {
+            intent,
+            kind,
+            identity: identity_of(work),
+            truncated: work.card.as_ref().map(|card| card.truncated),
+            amount,
+            entry_mode: work.incoming.body.entry_mode.map_or(*b"000", |mode| mode.0),
+            answer,
+            movement: if approved { movement(work, kind, intent, amount) } else { None },
+            floor_minor: reply.and_then(|reply| reply.funds.as_ref()).map_or(0, |funds| funds.floor_minor),
+            group: group(work, &organisation),
+            rule: verdict.id().to_owned(),
+            checks: checks.map(|check| (*check).to_owned()).collect(),
+            pin_tries: reply.and_then(|reply| reply.pin_tries),
+            atc_once: reply.and_then(|reply| reply.atc_once.clone()).filter(|_| approved),
+            wall_ms: self.now.wall_ms,
+        })
+    }
+}
+
+/// Copies of a reversal may differ in what the terminal knew when it sent them; they name the same original.
+fn same_original(stored: &crate::record::Identity, now: &crate::record::Identity) -> bool {
+    let cards_agree = match (stored.card, now.card) {
+        (Some(stored), Some(now)) => stored == now,
+        _ => true,
+    };
+    cards_agree && stored.processing_code == now.processing_code && stored.amount_minor == now.amount_minor
+}
+
+pub(crate) fn kind_of(work: &Work) -> Kind {
+    match work.incoming.kind {
+        MessageKind::SaleVoid => Kind::Void,
+        MessageKind::Refund => Kind::Refund,
+        MessageKind::Balance => Kind::Balance,
+        _ => Kind::Sale,
+    }
+}
+
+fn class_of(kind: Kind) -> MessageClass {
+    if kind == Kind::Refund { MessageClass::FinancialNotice } else { MessageClass::Financial }
+}
+
+fn operation(kind: Kind) -> Operation {
+    match kind {
+        Kind::Sale => Operation::Purchase,
+        Kind::Balance => Operation::Balance,
+        Kind::Void | Kind::Refund => Operation::Credit,
+    }
+}
+
+/// Bit of terminal parameter 26 (unionpay-pos §5.4), bit 1 being the highest.
+fn permission(kind: Kind) -> u32 {
+    let bit = match kind {
+        Kind::Balance => 1,
+        Kind::Sale => 6,
+        Kind::Void => 7,
+        Kind::Refund => 8,
+    };
+    1 << (32 - bit)
+}
+
+fn amount_of(work: &Work, currency: Currency) -> Option<Amount> {
+    Amount::from_minor(work.incoming.body.amount_minor.unwrap_or(0), currency)
+}
+
+/// Only format 0 under triple DES is taken (unionpay-pos §2.2).
+fn check_pin_format(work: &Work) -> Result<(), Rule> {
+    let body = &work.incoming.body;
+    let Some(control) = body.pin_block.as_ref().and(body.security_control) else { return Ok(()) };
+    let right = control.pin_format() == PinFormat::WithPan && control.algorithm() == SecurityAlgorithm::TripleDes;
+    if right { Ok(()) } else { Err(Rule::PinFormat) }
+}
+
+fn entry(work: &Work) -> issuer::Entry {
+    let body = &work.incoming.body;
+    let chip_failed = body.f60.as_ref().is_some_and(|f60| f60.chip_condition() == CHIP_FAILED);
+    match body.entry_mode.map(|mode| mode.entry()) {
+        Some(Entry::Contact | Entry::ContactUnreliable) => issuer::Entry::Chip,
+        Some(Entry::Contactless | Entry::ContactlessFull | Entry::Mobile) => issuer::Entry::Contactless,
+        Some(Entry::Magnetic) if chip_failed => issuer::Entry::Fallback,
+        Some(Entry::Magnetic) => issuer::Entry::Magstripe,
+        Some(Entry::Fallback) => issuer::Entry::Fallback,
+        _ => issuer::Entry::Manual,
+    }
+}
+
+fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<Movement> {
+    match kind {
+        Kind::Sale => {
+            let funds = work.reply.as_ref()?.funds.as_ref()?;
+            Some(Movement { sale: intent, funds: funds.account.clone(), amount })
+        }
+        Kind::Void | Kind::Refund => work.original.as_ref().map(|original| original.movement.clone()),
+        Kind::Balance => None,
+    }
+}
+
+fn group(work: &Work, organisation: &[u8; 3]) -> CardGroup {
+    let of_original = work.original.as_ref().and_then(|original| original.group);
+    of_original.unwrap_or_else(|| CardGroup::of_organisation(organisation))
+}

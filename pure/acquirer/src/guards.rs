@@ -1,0 +1,96 @@
+//! Deciding again after a guard refused an append. Nothing of it was written, nobody saw its effects.
+
+use crate::machine_impl::{Acquirer, Output, Work};
+use crate::record::{Decision, Kind, Record, Reversal, Stored, Undo};
+use crate::reversal::Undoing;
+use crate::rows::{SPACE_INTENT, SPACE_RRN};
+use crate::rule::Rule;
+use crate::state::Status;
+use crate::words::{Effect, EnrolmentRefused, Level};
+use issuer::{SPACE_ATC, SPACE_PIN_STEP};
+use machine::store::GuardFailure;
+use machine::wire::Encode;
+
+/// How often one request is decided again.
+const ATTEMPTS_MAX: u8 = 8;
+
+impl Acquirer {
+    /// Decides again.
+    pub(crate) fn guard_failed(&mut self, record: Record, failure: GuardFailure, out: &mut Output) {
+        if let Record::Enrolled { .. } = record {
+            self.enrolment = None;
+            out.effects.push(Effect::Enrolled { accepted: Err(EnrolmentRefused::NumberTaken) });
+            return;
+        }
+        let Some(mut work) = self.work.take() else { return };
+        work.attempts += 1;
+        if work.attempts > ATTEMPTS_MAX {
+            return self.abandon(work, "the store refuses every decision", out);
+        }
+        match record {
+            Record::Decided(decision) => self.decide_again(work, &decision, failure, out),
+            Record::Reversed(reversal) => self.reverse_again(work, *reversal, failure, out),
+            Record::ScriptNoticed(notice) => match taken(&failure) {
+                Some(stored) => self.meet_stored(work, notice.intent, &stored, out),
+                None => self.abandon(work, "a script notice met a guard it does not have", out),
+            },
+            _ => self.abandon(work, "a record met a guard it does not have", out),
+        }
+    }
+
+    fn decide_again(&mut self, mut work: Box<Work>, decision: &Decision, failure: GuardFailure, out: &mut Output) {
+        match &failure {
+            GuardFailure::Taken { space, .. } if *space == SPACE_INTENT => match taken(&failure) {
+                Some(stored) => self.meet_stored(work, decision.intent, &stored, out),
+                None => self.abandon(work, "a stored intent cannot be read", out),
+            },
+            GuardFailure::Taken { space, .. } if *space == SPACE_RRN => {
+                work.rrn_skip += 1;
+                self.log(out, Level::Alarm, SPACE_RRN, "a reference number was taken already".to_owned());
+                self.ask_issuer(work, out);
+            }
+            // Another terminal moved the card's PIN counter: the issuer must see the new count.
+            GuardFailure::Taken { space, .. } if *space == SPACE_PIN_STEP => self.ask_issuer(work, out),
+            GuardFailure::Taken { space, .. } if *space == SPACE_ATC => {
+                self.refuse_by_issuer(work, issuer::Rule::ChipReplay, out);
+            }
+            GuardFailure::Taken { .. } => self.abandon(work, "a posting stands already", out),
+            GuardFailure::Balance { .. } => match decision.kind {
+                Kind::Sale => self.refuse_by_issuer(work, issuer::Rule::Funds, out),
+                _ => self.decide(work, Rule::NothingLeft.into(), None, out),
+            },
+        }
+    }
+
+    fn refuse_by_issuer(&mut self, mut work: Box<Work>, rule: issuer::Rule, out: &mut Output) {
+        work.reply = work.reply.map(|reply| Box::new(reply.refused(rule)));
+        self.decide(work, rule.into(), None, out);
+    }
+
+    fn reverse_again(&mut self, work: Box<Work>, reversal: Reversal, failure: GuardFailure, out: &mut Output) {
+        let Reversal { intent, original, answer, .. } = reversal;
+        let nothing = Undo::Nothing;
+        let undoing =
+            Undoing { intent, original, undo: nothing, rule: Rule::ReversalNothingLeft, issuer: answer.issuer };
+        match &failure {
+            GuardFailure::Balance { .. } => {
+                self.log(out, Level::Alarm, Rule::ReversalNothingLeft.id(), original.text());
+                self.reverse(work, undoing, out);
+            }
+            GuardFailure::Taken { space, key, .. } if *space == SPACE_INTENT => match taken(&failure) {
+                Some(stored) if *key == intent.key() => self.meet_stored(work, intent, &stored, out),
+                Some(stored) => self.reverse_stored(work, undoing, &stored, Status::Standing, out),
+                None => self.abandon(work, "a stored intent cannot be read", out),
+            },
+            GuardFailure::Taken { .. } => self.abandon(work, "a posting stands already", out),
+        }
+    }
+}
+
+/// What the first writer of an intent stored.
+fn taken(failure: &GuardFailure) -> Option<Stored> {
+    match failure {
+        GuardFailure::Taken { value, .. } => Stored::from_bytes(value).ok(),
+        GuardFailure::Balance { .. } => None,
+    }
+}

@@ -1,0 +1,38 @@
+//! The host's machine: one per terminal.
+//!
+//! *Duty*: takes a terminal's frames, checks them in the order of unionpay-pos §8.7, decides, books, matches reversals,
+//! settles, and answers every intent once (design §3, §4). *Knows*: the UnionPay dialect, key commands, the issuer's
+//! words, the ledger's postings. *Never*: a clear key, PIN or track; a PAN beyond the request that brought it; a balance;
+//! I/O, clocks, chance.
+//! *Start here*: [`Acquirer`], [`Event`], [`Effect`], then [`Rule`] (reason → response code) and [`Record`].
+
+mod check;
+mod config;
+mod encoding;
+mod explain;
+mod financial;
+mod guards;
+mod incoming;
+mod machine_impl;
+mod management;
+mod record;
+mod respond;
+mod reversal;
+mod rows;
+mod rule;
+mod settlement;
+mod state;
+mod words;
+
+pub use config::{HostConfig, ParameterSet, REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT};
+pub use explain::explain;
+pub use incoming::{Unroutable, route};
+pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
+pub use record::{
+    Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
+    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, Stored, TERMINAL_NUMBER_MAX, Undo, Upload, UploadedEntry,
+};
+pub use rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, rows};
+pub use rule::{Rule, Verdict};
+pub use state::{ClosedBatch, Entry, OPEN_INTENTS_MAX, State, Status};
+pub use words::{Effect, EnrolmentRefused, Event, Level, LogLine, PeerIdentity};

@@ -1,0 +1,424 @@
+//! The machine: one request at a time, from frame to answer.
+
+use crate::config::HostConfig;
+use crate::incoming::{Incoming, Unreadable};
+use crate::record::{DownloadedSet, Enrolment, Record};
+use crate::state::State;
+use crate::words::{Effect, Event, Level, LogLine, PeerIdentity};
+use iso8583::unionpay::{Body, MessageKind, Requirement};
+use issuer::IssuerReply;
+use keys::{Command, Reply, SealedAccount};
+use ledger::{CardGroup, Movement};
+use machine::store::{Journal, Outcome};
+use machine::wire::{Encode, Malformed};
+use machine::{Batch, Machine, MachineId, Tick};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use types::{CardToken, CivilTime, SecretBytes, TerminalId, TruncatedPan};
+
+/// Requests of one terminal that wait behind the one in work; further ones are closed.
+pub const WAITING_REQUESTS_MAX: usize = 8;
+/// Records after which a snapshot is due (one is also written at every batch close).
+pub const SNAPSHOT_RECORDS: u32 = 256;
+/// A snapshot between batch closes is written only up to this many open intents: it must fit one record.
+pub const SNAPSHOT_ENTRIES_MAX: usize = 600;
+
+/// What the key service says of a message's account data.
+pub(crate) struct OpenedCard {
+    pub token: CardToken,
+    pub truncated: TruncatedPan,
+    pub account: SealedAccount,
+    pub luhn_valid: bool,
+    pub expired: bool,
+}
+
+/// The sale that a void or refund gives back.
+pub(crate) struct Original {
+    pub movement: Movement,
+    pub group: Option<CardGroup>,
+}
+
+/// Where a request stands.
+pub(crate) enum Phase {
+    /// Its MAC is verified and its account data opened.
+    Opening,
+    /// The sale of a refund is looked up.
+    FindingCapture,
+    /// The issuer decides.
+    AskingIssuer,
+    /// The balance is looked up.
+    ReadingBalance,
+    /// Working keys are made.
+    MakingKeys,
+    /// The answer's MAC is made.
+    MakingMac { record: Option<Box<Record>>, body: SecretBytes },
+    /// Its record is on the way to the store.
+    Appending,
+}
+
+/// A request in work. It lives in memory only.
+pub(crate) struct Work {
+    pub incoming: Incoming,
+    pub ticket: u64,
+    pub phase: Phase,
+    pub attempts: u8,
+    pub rrn_skip: u32,
+    pub account_faulty: bool,
+    pub card: Option<OpenedCard>,
+    pub original: Option<Original>,
+    pub reply: Option<Box<IssuerReply>>,
+    pub checks: Vec<&'static str>,
+}
+
+impl Work {
+    pub fn new(incoming: Incoming) -> Box<Self> {
+        Box::new(Self {
+            incoming,
+            ticket: 0,
+            phase: Phase::Opening,
+            attempts: 0,
+            rrn_skip: 0,
+            account_faulty: false,
+            card: None,
+            original: None,
+            reply: None,
+            checks: Vec::new(),
+        })
+    }
+}
+
+/// What one step gives.
+#[derive(Default)]
+pub(crate) struct Output {
+    pub records: Vec<Record>,
+    pub effects: Vec<Effect>,
+}
+
+/// The host's machine of one terminal.
+pub struct Acquirer {
+    pub(crate) config: Arc<HostConfig>,
+    pub(crate) terminal: TerminalId,
+    pub(crate) state: State,
+    pub(crate) now: Tick,
+    pub(crate) work: Option<Box<Work>>,
+    pub(crate) enrolment: Option<Enrolment>,
+    appending: Option<Record>,
+    waiting: VecDeque<Incoming>,
+    sequence: u64,
+    records_since_snapshot: u32,
+    last_ticket: u64,
+    deadline_ms: Option<u64>,
+}
+
+impl Acquirer {
+    /// The machine of a terminal that nothing is known of.
+    pub fn new(config: Arc<HostConfig>, terminal: TerminalId) -> Self {
+        Self {
+            config,
+            terminal,
+            state: State::default(),
+            now: Tick::default(),
+            work: None,
+            enrolment: None,
+            appending: None,
+            waiting: VecDeque::new(),
+            sequence: 0,
+            records_since_snapshot: 0,
+            last_ticket: 0,
+            deadline_ms: None,
+        }
+    }
+
+    /// The machine as its journal (from the newest snapshot on) tells it.
+    ///
+    /// # Errors
+    /// A record that no released version wrote.
+    pub fn restore(config: Arc<HostConfig>, terminal: TerminalId, journal: &Journal) -> Result<Self, Malformed> {
+        let mut machine = Self::new(config, terminal);
+        for bytes in &journal.records {
+            let record = Record::from_bytes(bytes)?;
+            machine.absorb(&record);
+        }
+        machine.sequence = journal.last_sequence;
+        Ok(machine)
+    }
+
+    /// What it remembers.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Number of its last durable record.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The events that have no answer yet, in order. After a conflict the driver steps them on the machine restored from
+    /// the store: nothing of them was written.
+    pub fn into_unanswered(self) -> Vec<Event> {
+        let enrolment = self.enrolment.map(|enrolment| Event::Enrol(Box::new(enrolment)));
+        let current = self.work.map(|work| work.incoming);
+        let requests = current.into_iter().chain(self.waiting).map(|incoming| {
+            let (connection, peer) = (incoming.connection, incoming.peer);
+            Event::Request { connection, peer, frame: incoming.into_frame() }
+        });
+        enrolment.into_iter().chain(requests).collect()
+    }
+
+    fn absorb(&mut self, record: &Record) {
+        self.state.apply(record);
+        self.records_since_snapshot =
+            if record.is_snapshot() { 0 } else { self.records_since_snapshot.saturating_add(1) };
+    }
+
+    fn receive(&mut self, connection: u64, peer: PeerIdentity, frame: Vec<u8>, out: &mut Output) {
+        match Incoming::parse(connection, peer, frame) {
+            Ok(_) if self.waiting.len() >= WAITING_REQUESTS_MAX => {
+                self.log(out, Level::Warning, "queue", "too many requests at once".to_owned());
+                out.effects.push(Effect::Close { connection });
+            }
+            Ok(incoming) => self.waiting.push_back(incoming),
+            Err(Unreadable { answer, error }) => {
+                self.log(out, Level::Warning, "message.format", error);
+                out.effects.push(match answer {
+                    Some(frame) => Effect::Respond { connection, frame },
+                    None => Effect::Close { connection },
+                });
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, out: &mut Output) {
+        match event {
+            Event::PowerOn => {}
+            Event::Enrol(enrolment) => self.enrol(*enrolment, out),
+            Event::Request { connection, peer, frame } => self.receive(connection, peer, frame, out),
+            Event::KeyReplies { ticket, replies } => self.take_key_replies(ticket, replies, out),
+            Event::IssuerReply { ticket, reply } => {
+                if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::AskingIssuer)) {
+                    self.take_issuer_reply(work, reply, out);
+                }
+            }
+            Event::Found { ticket, value } => {
+                if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::FindingCapture)) {
+                    self.take_capture(work, value, out);
+                }
+            }
+            Event::Balance { ticket, balance_minor } => {
+                if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::ReadingBalance)) {
+                    self.take_balance(work, balance_minor, out);
+                }
+            }
+            Event::Appended(outcome) => self.appended(outcome, out),
+            Event::Wake => self.wake(out),
+        }
+    }
+
+    fn take_key_replies(&mut self, ticket: u64, replies: Vec<Reply>, out: &mut Output) {
+        let of_keys = |phase: &Phase| matches!(phase, Phase::Opening | Phase::MakingKeys | Phase::MakingMac { .. });
+        let Some(mut work) = self.take_work(ticket, of_keys) else { return };
+        match core::mem::replace(&mut work.phase, Phase::Opening) {
+            Phase::MakingKeys => self.take_working_keys(work, replies, out),
+            Phase::MakingMac { record, body } => self.take_mac(work, record, body, replies, out),
+            _ => self.take_opened(work, replies, out),
+        }
+    }
+
+    /// The request that waits for this ticket, if it does.
+    fn take_work(&mut self, ticket: u64, in_phase: impl FnOnce(&Phase) -> bool) -> Option<Box<Work>> {
+        let waits = self.work.as_ref().is_some_and(|work| work.ticket == ticket && in_phase(&work.phase));
+        if !waits || self.appending.is_some() {
+            return None;
+        }
+        self.deadline_ms = None;
+        self.work.take()
+    }
+
+    /// Parks a request until the answer to a new ticket comes.
+    pub(crate) fn wait(&mut self, mut work: Box<Work>, phase: Phase) -> u64 {
+        self.last_ticket += 1;
+        work.ticket = self.last_ticket;
+        work.phase = phase;
+        self.work = Some(work);
+        self.deadline_ms = Some(self.now.monotonic_ms.saturating_add(self.config.reply_timeout_ms));
+        self.last_ticket
+    }
+
+    /// Asks the key service and parks the request.
+    pub(crate) fn ask_keys(&mut self, work: Box<Work>, phase: Phase, commands: Vec<Command>, out: &mut Output) {
+        let ticket = self.wait(work, phase);
+        out.effects.push(Effect::Keys { ticket, commands });
+    }
+
+    /// Ends a request with an answer: its MAC first, where it has one and there is a key.
+    pub(crate) fn conclude(&mut self, work: Box<Work>, record: Option<Record>, mut body: Body, out: &mut Output) {
+        let key = self.state.keys.as_ref().map(|keys| keys.mac.clone());
+        let record = record.map(Box::new);
+        let (Some(key), true) = (key, work.incoming.is_authenticated()) else {
+            return self.conclude_without_mac(work, record, &body, out);
+        };
+        body.mac = Some([b'0'; 8]);
+        let Ok(encoded) = body.to_secret_bytes() else {
+            return self.abandon(work, "the answer cannot be written", out);
+        };
+        let message = iso8583::unionpay::mac_input(encoded.expose()).map(SecretBytes::copy_from).unwrap_or_default();
+        let command = Command::MakeMac { key, algorithm: self.config.mac_algorithm, message };
+        self.ask_keys(work, Phase::MakingMac { record, body: encoded }, vec![command], out);
+    }
+
+    /// Ends a request with an answer that carries no MAC.
+    pub(crate) fn conclude_without_mac(
+        &mut self,
+        work: Box<Work>,
+        record: Option<Box<Record>>,
+        body: &Body,
+        out: &mut Output,
+    ) {
+        match body.to_secret_bytes() {
+            Ok(encoded) => self.respond(work, record, encoded.expose(), out),
+            Err(_) => self.abandon(work, "the answer cannot be written", out),
+        }
+    }
+
+    fn take_mac(
+        &mut self,
+        work: Box<Work>,
+        record: Option<Box<Record>>,
+        body: SecretBytes,
+        replies: Vec<Reply>,
+        out: &mut Output,
+    ) {
+        let Some(Reply::Mac { mac }) = replies.first() else {
+            return self.abandon(work, "no MAC for the answer", out);
+        };
+        let content = body.expose();
+        let whole = SecretBytes::new([&content[..content.len().saturating_sub(mac.len())], &mac[..]].concat());
+        self.respond(work, record, whole.expose(), out);
+    }
+
+    /// The answer leaves with the batch; with a record, the request stays until that is durable.
+    fn respond(&mut self, mut work: Box<Work>, record: Option<Box<Record>>, body: &[u8], out: &mut Output) {
+        let incoming = &work.incoming;
+        let requirement = self.requirement(incoming.kind, record.as_deref());
+        let header = incoming.header.with_requirement(requirement);
+        let frame = [&incoming.tpdu.swapped().0[..], &header.0, body].concat();
+        out.effects.push(Effect::Respond { connection: incoming.connection, frame });
+        if let Some(record) = record {
+            work.phase = Phase::Appending;
+            self.work = Some(work);
+            self.write(*record, out);
+        }
+    }
+
+    /// Hands a record to the store.
+    pub(crate) fn write(&mut self, record: Record, out: &mut Output) {
+        self.deadline_ms = None;
+        self.appending = Some(record.clone());
+        out.records.push(record);
+    }
+
+    /// What the terminal must do when it is idle: one thing at a time (unionpay-pos §1.3). Within a download nothing is
+    /// ordered, and what the record in hand acknowledges is not ordered again.
+    fn requirement(&self, kind: MessageKind, record: Option<&Record>) -> Requirement {
+        use MessageKind as K;
+        let downloading = matches!(kind, K::CapkStatus | K::CapkDownload | K::AidStatus | K::AidDownload);
+        if self.state.enrolment.is_none() || downloading {
+            return Requirement::Nothing;
+        }
+        let acknowledged = |set: DownloadedSet, before: u32| match record {
+            Some(Record::Downloaded { set: of, version }) if *of == set => *version,
+            _ => before,
+        };
+        let parameters = &self.config.parameters;
+        if parameters.capk_version > acknowledged(DownloadedSet::Capk, self.state.capk_version) {
+            Requirement::UpdateCapk
+        } else if parameters.aid_version > acknowledged(DownloadedSet::Aid, self.state.aid_version) {
+            Requirement::UpdateAidParameters
+        } else {
+            Requirement::Nothing
+        }
+    }
+
+    /// Gives a request up without an answer: the terminal takes that as no reply and reverses.
+    pub(crate) fn abandon(&mut self, work: Box<Work>, why: &'static str, out: &mut Output) {
+        self.log(out, Level::Alarm, "abandoned", why.to_owned());
+        out.effects.push(Effect::Close { connection: work.incoming.connection });
+    }
+
+    fn appended(&mut self, outcome: Outcome, out: &mut Output) {
+        let Some(record) = self.appending.take() else { return };
+        match outcome {
+            Outcome::Durable(durable) => {
+                self.sequence = durable.sequence();
+                self.absorb(&record);
+                self.work = None;
+                self.enrolment = None;
+                self.snapshot_if_due(&record, out);
+            }
+            Outcome::GuardFailed(failure) => self.guard_failed(record, failure, out),
+            // The driver replaces the machine; until then it must not go on.
+            Outcome::Conflict => self.appending = Some(record),
+        }
+    }
+
+    fn snapshot_if_due(&mut self, record: &Record, out: &mut Output) {
+        let closed = matches!(record, Record::BatchClosed(_));
+        let long = self.records_since_snapshot >= SNAPSHOT_RECORDS && self.state.open.len() <= SNAPSHOT_ENTRIES_MAX;
+        if closed || long {
+            self.write(Record::Snapshot(Box::new(self.state.clone())), out);
+        }
+    }
+
+    fn wake(&mut self, out: &mut Output) {
+        if self.appending.is_some() || self.deadline_ms.is_none_or(|deadline| self.now.monotonic_ms < deadline) {
+            return;
+        }
+        self.deadline_ms = None;
+        match self.work.take() {
+            Some(work) if matches!(work.phase, Phase::AskingIssuer) => self.issuer_silent(work, out),
+            Some(work) => self.abandon(work, "no answer from inside the host in time", out),
+            None => {}
+        }
+    }
+
+    /// Starts waiting requests until one needs something.
+    fn go_on(&mut self, out: &mut Output) {
+        while self.work.is_none() && self.appending.is_none() {
+            let Some(incoming) = self.waiting.pop_front() else { return };
+            self.start(Work::new(incoming), out);
+        }
+    }
+
+    /// The host's time: China Standard Time.
+    pub(crate) fn civil_time(&self) -> CivilTime {
+        CivilTime::from_unix_ms(self.now.wall_ms, CivilTime::CHINA_OFFSET_MINUTES)
+    }
+
+    /// Whether anything is in work or on the way to the store.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.work.is_some() || self.appending.is_some()
+    }
+
+    pub(crate) fn log(&self, out: &mut Output, level: Level, topic: &'static str, text: String) {
+        out.effects.push(Effect::Log(LogLine { level, terminal: self.terminal, topic, text }));
+    }
+}
+
+impl Machine for Acquirer {
+    type Event = Event;
+    type Record = Record;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Tick, event: Event) -> Batch<Record, Effect> {
+        self.now = now;
+        let mut out = Output::default();
+        self.handle(event, &mut out);
+        self.go_on(&mut out);
+        let sequence = self.sequence + out.records.len() as u64;
+        Batch::new(MachineId::of_terminal(self.terminal), sequence, out.records, out.effects)
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+}

@@ -1,0 +1,209 @@
+//! Enrolment, sign-in and sign-off, downloads, echo and status.
+
+use crate::machine_impl::{Acquirer, Output, Phase, Work};
+use crate::record::{DownloadedSet, Enrolment, NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, TERMINAL_NUMBER_MAX};
+use crate::respond;
+use crate::rule::Rule;
+use crate::words::{Effect, EnrolmentRefused, Level};
+use iso8583::unionpay::{
+    DOWNLOAD_NOT_AVAILABLE, DownloadStatus, ListedCapk, MessageKind, format_aid_list, format_capk_list,
+    parse_aid_request, parse_capk_request, parse_status_query,
+};
+use keys::{Command, Refusal, Reply};
+use types::{ResponseCode, SecretBytes};
+
+/// Entries of a list in one message (unionpay-pos §5.1).
+const LIST_ENTRIES_MAX: usize = 12;
+const SIGN_IN_DOUBLE_LENGTH: u16 = 3;
+const SIGN_IN_WITH_TRACK_KEY: u16 = 4;
+
+impl Acquirer {
+    /// An operator's word on this terminal.
+    pub(crate) fn enrol(&mut self, enrolment: Enrolment, out: &mut Output) {
+        if let Err(why) = self.check_enrolment(&enrolment) {
+            out.effects.push(Effect::Enrolled { accepted: Err(why) });
+            return;
+        }
+        let before = self.state.enrolment.as_ref().map(|before| before.terminal_number);
+        let claims_number = before != Some(enrolment.terminal_number);
+        self.enrolment = Some(enrolment.clone());
+        out.effects.push(Effect::Enrolled { accepted: Ok(()) });
+        self.log(out, Level::Information, "enrolled", format!("for merchant {}", enrolment.merchant));
+        self.write(Record::Enrolled { enrolment, claims_number }, out);
+    }
+
+    fn check_enrolment(&self, enrolment: &Enrolment) -> Result<(), EnrolmentRefused> {
+        if enrolment.terminal != self.terminal {
+            return Err(EnrolmentRefused::OtherTerminal);
+        }
+        if enrolment.name.len() > NAME_BYTES_MAX {
+            return Err(EnrolmentRefused::Name);
+        }
+        if !(1..=TERMINAL_NUMBER_MAX).contains(&enrolment.terminal_number) {
+            return Err(EnrolmentRefused::Number);
+        }
+        if self.is_busy() {
+            return Err(EnrolmentRefused::Busy);
+        }
+        let merchant = self.state.enrolment.as_ref().map(|before| before.merchant);
+        let moves = merchant.is_some_and(|merchant| merchant != enrolment.merchant);
+        if moves && !self.state.open.is_empty() { Err(EnrolmentRefused::OpenBatch) } else { Ok(()) }
+    }
+
+    /// A message without a MAC.
+    pub(crate) fn manage(&mut self, work: Box<Work>, out: &mut Output) {
+        use MessageKind as K;
+        match work.incoming.kind {
+            K::SignIn(code) => self.sign_in(work, code, out),
+            K::SignOff => self.sign_off(work, out),
+            K::Echo => self.accept(work, None, None, out),
+            K::StatusUpload => self.take_status(work, out),
+            K::CapkStatus => self.list(work, DownloadedSet::Capk, out),
+            K::AidStatus => self.list(work, DownloadedSet::Aid, out),
+            K::CapkDownload | K::AidDownload => self.download(work, out),
+            K::CapkDownloadEnd => self.end_download(work, DownloadedSet::Capk, out),
+            K::AidDownloadEnd => self.end_download(work, DownloadedSet::Aid, out),
+            K::Settlement => self.compare_totals(work, out),
+            K::BatchDetails | K::BatchIcUpload | K::BatchNotice => self.take_upload(work, out),
+            K::BatchEnd { balanced } => self.end_batch(work, balanced, out),
+            _ => self.refuse_without_mac(work, Rule::NotSupported, out),
+        }
+    }
+
+    fn sign_in(&mut self, work: Box<Work>, code: u16, out: &mut Output) {
+        if !matches!(code, SIGN_IN_DOUBLE_LENGTH | SIGN_IN_WITH_TRACK_KEY) {
+            let text = format!("sign-in {code:03}: single-length and SM4 keys are not made here; use 003 or 004");
+            self.log(out, Level::Warning, Rule::SuiteNotSupported.id(), text);
+            return self.refuse_without_mac(work, Rule::SuiteNotSupported, out);
+        }
+        let Some(enrolment) = &self.state.enrolment else {
+            return self.refuse_without_mac(work, Rule::TerminalUnknown, out);
+        };
+        let command = Command::GenerateWorkingKeys {
+            master: enrolment.master_key.clone(),
+            version: self.state.key_version.saturating_add(1),
+            with_track_key: code == SIGN_IN_WITH_TRACK_KEY,
+            double_length_mac_key: self.config.double_length_mac_key,
+        };
+        self.ask_keys(work, Phase::MakingKeys, vec![command], out);
+    }
+
+    /// Takes new working keys; they are in force once their record is durable.
+    pub(crate) fn take_working_keys(&mut self, work: Box<Work>, replies: Vec<Reply>, out: &mut Output) {
+        let (keys, delivery) = match replies.into_iter().next() {
+            Some(Reply::WorkingKeysMade { keys, delivery }) => (keys, delivery),
+            Some(Reply::Refused { why: Refusal::Unavailable }) | None => {
+                return self.abandon(work, "the key service made no working keys", out);
+            }
+            Some(_) => return self.refuse_without_mac(work, Rule::KeyService, out),
+        };
+        let rrn = self.state.next_rrn(0);
+        let code = Some(ResponseCode::APPROVED);
+        let mut body = respond::referenced(&work.incoming, &self.config, self.civil_time(), code, &rrn);
+        body.f60 = body.f60.map(|f60| f60.with_batch(self.state.open_batch().number()));
+        body.f62 = Some(SecretBytes::new(delivery));
+        let network_code = work.incoming.body.f60.as_ref().map_or(0, |f60| f60.network_code());
+        let version = self.state.key_version.saturating_add(1);
+        let serial = bounded_f62(&work);
+        self.log(out, Level::Information, "signed in", format!("{network_code:03}, keys version {version}"));
+        let record = Record::SignedIn { network_code, version, keys, serial, rrn };
+        self.conclude_without_mac(work, Some(Box::new(record)), &body, out);
+    }
+
+    fn sign_off(&mut self, work: Box<Work>, out: &mut Output) {
+        let rrn = self.state.next_rrn(0);
+        let code = Some(ResponseCode::APPROVED);
+        let body = respond::referenced(&work.incoming, &self.config, self.civil_time(), code, &rrn);
+        self.conclude_without_mac(work, Some(Box::new(Record::SignedOff { rrn })), &body, out);
+    }
+
+    /// Answers 00, with F62 and a record where there is one.
+    fn accept(&mut self, work: Box<Work>, f62: Option<Vec<u8>>, record: Option<Record>, out: &mut Output) {
+        let mut body = respond::base(&work.incoming, self.civil_time(), Some(ResponseCode::APPROVED));
+        body.f62 = f62.map(SecretBytes::new);
+        self.conclude_without_mac(work, record.map(Box::new), &body, out);
+    }
+
+    fn take_status(&mut self, work: Box<Work>, out: &mut Output) {
+        let record = Record::StatusReported { status: bounded_f62(&work) };
+        self.accept(work, None, Some(record), out);
+    }
+
+    fn list(&mut self, work: Box<Work>, set: DownloadedSet, out: &mut Output) {
+        let received = work.incoming.body.f62.as_ref().and_then(|f62| parse_status_query(f62.expose()).ok());
+        let Some(received) = received else {
+            return self.refuse_without_mac(work, Rule::Format, out);
+        };
+        let page = match set {
+            DownloadedSet::Capk => self.capk_page(usize::from(received)),
+            DownloadedSet::Aid => self.aid_page(usize::from(received)),
+        };
+        self.accept(work, Some(page), None, out);
+    }
+
+    fn capk_page(&self, received: usize) -> Vec<u8> {
+        let capks = &self.config.parameters.capks;
+        let rest = capks.get(received..).unwrap_or_default();
+        let page = &rest[..rest.len().min(LIST_ENTRIES_MAX)];
+        let listed: Vec<ListedCapk> =
+            page.iter().map(|capk| ListedCapk { rid: capk.rid, index: capk.index, expiry: capk.expiry }).collect();
+        format_capk_list(page_status(capks.len(), rest.len()), &listed)
+    }
+
+    fn aid_page(&self, received: usize) -> Vec<u8> {
+        let aids = &self.config.parameters.aids;
+        let rest = aids.get(received..).unwrap_or_default();
+        let listed: Vec<&[u8]> = rest.iter().take(LIST_ENTRIES_MAX).map(|entry| &entry.aid[..]).collect();
+        format_aid_list(page_status(aids.len(), rest.len()), &listed)
+    }
+
+    fn download(&mut self, work: Box<Work>, out: &mut Output) {
+        let f62 = work.incoming.body.f62.as_ref().map_or(&[][..], SecretBytes::expose);
+        let content = if work.incoming.kind == MessageKind::CapkDownload {
+            parse_capk_request(f62).ok().map(|wanted| self.capk(wanted))
+        } else {
+            parse_aid_request(f62).ok().map(|wanted| self.aid(&wanted))
+        };
+        match content {
+            Some(content) => {
+                let content = content.unwrap_or_else(|| DOWNLOAD_NOT_AVAILABLE.to_vec());
+                self.accept(work, Some(content), None, out);
+            }
+            None => self.refuse_without_mac(work, Rule::Format, out),
+        }
+    }
+
+    fn capk(&self, (rid, index): ([u8; 5], u8)) -> Option<Vec<u8>> {
+        let mut capks = self.config.parameters.capks.iter();
+        capks.find(|capk| capk.rid == rid && capk.index == index).map(iso8583::unionpay::Capk::format)
+    }
+
+    fn aid(&self, wanted: &[u8]) -> Option<Vec<u8>> {
+        let mut aids = self.config.parameters.aids.iter();
+        aids.find(|entry| entry.aid == wanted).map(iso8583::unionpay::AidParameters::format)
+    }
+
+    fn end_download(&mut self, work: Box<Work>, set: DownloadedSet, out: &mut Output) {
+        let (version, has) = match set {
+            DownloadedSet::Capk => (self.config.parameters.capk_version, self.state.capk_version),
+            DownloadedSet::Aid => (self.config.parameters.aid_version, self.state.aid_version),
+        };
+        let record = (version != has).then_some(Record::Downloaded { set, version });
+        self.accept(work, None, record, out);
+    }
+}
+
+fn page_status(total: usize, rest: usize) -> DownloadStatus {
+    if total == 0 {
+        DownloadStatus::Nothing
+    } else if rest > LIST_ENTRIES_MAX {
+        DownloadStatus::More
+    } else {
+        DownloadStatus::Complete
+    }
+}
+
+fn bounded_f62(work: &Work) -> Vec<u8> {
+    let f62 = work.incoming.body.f62.as_ref().map_or(&[][..], SecretBytes::expose);
+    f62[..f62.len().min(NOTE_BYTES_MAX)].to_vec()
+}

@@ -1,0 +1,385 @@
+//! What becomes durable. The first byte of a record is its kind and version; every released kind decodes for ever.
+
+use crate::state::State;
+use issuer::PinTries;
+use keys::{KeyBlock, TerminalMaster, WorkingKeys};
+use ledger::{BatchTotals, CardGroup, Intent, Movement};
+use types::{
+    Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, InstitutionId, MerchantId, ResponseCode,
+    Rrn, Stan, TerminalId, TruncatedPan,
+};
+
+/// Largest terminal number.
+pub const TERMINAL_NUMBER_MAX: u32 = 999_999;
+/// Longest name of a terminal in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest content of a status upload, serial number or script result that is kept.
+pub const NOTE_BYTES_MAX: usize = 256;
+
+/// A terminal's registration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Enrolment {
+    /// The terminal.
+    pub terminal: TerminalId,
+    /// Its merchant.
+    pub merchant: MerchantId,
+    /// 1 to [`TERMINAL_NUMBER_MAX`], of no other terminal: the first half of its reference numbers.
+    pub terminal_number: u32,
+    /// For people, at most [`NAME_BYTES_MAX`] bytes.
+    pub name: String,
+    /// Its master key.
+    pub master_key: KeyBlock<TerminalMaster>,
+    /// The currency it takes.
+    pub currency: Currency,
+    /// Transactions it may send: bit map of terminal parameter 26 (unionpay-pos §5.4), bit 1 is the highest.
+    pub allowed: u32,
+}
+
+/// What a transaction is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// 消费.
+    Sale,
+    /// 消费撤销.
+    Void,
+    /// 退货.
+    Refund,
+    /// 余额查询.
+    Balance,
+}
+
+impl Kind {
+    /// The field's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Sale => "sale",
+            Kind::Void => "void",
+            Kind::Refund => "refund",
+            Kind::Balance => "balance inquiry",
+        }
+    }
+}
+
+/// What makes two messages of one intent the same message (design §4). MAC, PIN and F55 do not belong to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The card, if the message names one.
+    pub card: Option<CardToken>,
+    /// F3.
+    pub processing_code: [u8; 6],
+    /// F4; 0 if absent.
+    pub amount_minor: u64,
+    /// F37.
+    pub original_rrn: Option<[u8; 12]>,
+    /// F38.
+    pub authorisation_code: Option<[u8; 6]>,
+    /// F61, digits.
+    pub original: Vec<u8>,
+}
+
+/// What a message was answered: enough to answer it again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// F39.
+    pub response_code: ResponseCode,
+    /// F37.
+    pub rrn: Rrn,
+    /// F12 and F13.
+    pub at: CivilTime,
+    /// F38.
+    pub authorisation_code: Option<AuthorisationCode>,
+    /// F55 without the ATC.
+    pub chip: Vec<u8>,
+    /// F63.1.
+    pub organisation: [u8; 3],
+    /// F44.
+    pub issuer: Option<InstitutionId>,
+    /// F54: the available balance in minor units.
+    pub balance_minor: Option<i64>,
+}
+
+/// A decision on a sale, void, refund or balance inquiry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Which message.
+    pub intent: Intent,
+    /// What it is.
+    pub kind: Kind,
+    /// What it said.
+    pub identity: Identity,
+    /// For people.
+    pub truncated: Option<TruncatedPan>,
+    /// The amount.
+    pub amount: Amount,
+    /// F22.
+    pub entry_mode: [u8; 3],
+    /// What it was answered.
+    pub answer: Answer,
+    /// The money that moves, if it was approved and moves any.
+    pub movement: Option<Movement>,
+    /// Lowest balance of the paying account.
+    pub floor_minor: i64,
+    /// Which total it counts to.
+    pub group: CardGroup,
+    /// The rule that decided.
+    pub rule: String,
+    /// The checks passed before, in order.
+    pub checks: Vec<String>,
+    /// The card's PIN tries, if they change.
+    pub pin_tries: Option<(CardToken, PinTries)>,
+    /// The card's counter, if it pays only once.
+    pub atc_once: Option<Vec<u8>>,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl Decision {
+    /// Whether it was approved.
+    pub fn is_approved(&self) -> bool {
+        self.answer.response_code.is_approval()
+    }
+}
+
+/// What a reversal does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Undo {
+    /// Gives a sale back.
+    Sale(Movement),
+    /// Lets a voided sale stand again.
+    Void(Movement),
+    /// Nothing: the original moved no money, or is undone already.
+    Nothing,
+    /// The original is unknown; it is refused should it still come.
+    Tombstone,
+}
+
+/// A decision on a reversal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reversal {
+    /// Which message.
+    pub intent: Intent,
+    /// The original.
+    pub original: Intent,
+    /// What it said.
+    pub identity: Identity,
+    /// F39 of the request: why.
+    pub reason: ResponseCode,
+    /// What it was answered.
+    pub answer: Answer,
+    /// What it does.
+    pub undo: Undo,
+    /// The rule that decided.
+    pub rule: String,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+}
+
+/// A script result taken down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptNotice {
+    /// Which message.
+    pub intent: Intent,
+    /// What it said.
+    pub identity: Identity,
+    /// DF31.
+    pub results: Vec<u8>,
+    /// What it was answered.
+    pub answer: Answer,
+}
+
+/// A settlement request compared with the host's totals.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Comparison {
+    /// The batch.
+    pub batch: BatchNumber,
+    /// F11.
+    pub stan: Stan,
+    /// The terminal's totals.
+    pub terminal: BatchTotals,
+    /// The host's totals.
+    pub host: BatchTotals,
+    /// F37 of the answer.
+    pub rrn: Rrn,
+    /// F12, F13 and F15 of the answer.
+    pub at: CivilTime,
+}
+
+/// One transaction as a terminal uploads it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadedEntry {
+    /// Trace number of the transaction.
+    pub stan: Stan,
+    /// Its amount, minor units.
+    pub amount_minor: u64,
+    /// Whether the host's books say the same.
+    pub agrees: bool,
+}
+
+/// A message of a batch upload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upload {
+    /// The batch.
+    pub batch: BatchNumber,
+    /// 60.3.
+    pub network_code: u16,
+    /// What it uploads.
+    pub entries: Vec<UploadedEntry>,
+    /// F37 of the answer.
+    pub rrn: Rrn,
+}
+
+/// The end of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchClose {
+    /// The batch closed.
+    pub batch: BatchNumber,
+    /// F11.
+    pub stan: Stan,
+    /// Whether the terminal says it was balanced (207).
+    pub terminal_balanced: bool,
+    /// Whether the host's last comparison says so, and nothing was booked since.
+    pub host_balanced: bool,
+    /// Records that the terminal says it uploaded.
+    pub announced: u16,
+    /// The host's totals.
+    pub totals: BatchTotals,
+    /// Booked by the host, but not uploaded or with another amount, in an unbalanced batch.
+    pub not_uploaded: Vec<Stan>,
+    /// F37 of the answer.
+    pub rrn: Rrn,
+    /// F12 and F13 of the answer.
+    pub at: CivilTime,
+}
+
+/// Which downloaded set a terminal acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DownloadedSet {
+    /// CA public keys.
+    Capk,
+    /// Application parameters.
+    Aid,
+}
+
+/// A durable fact of one terminal at the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// The terminal is enrolled.
+    Enrolled {
+        /// Its registration.
+        enrolment: Enrolment,
+        /// Whether its number is claimed with this record.
+        claims_number: bool,
+    },
+    /// The terminal signed in.
+    SignedIn {
+        /// 60.3.
+        network_code: u16,
+        /// Version of the keys.
+        version: u32,
+        /// The keys.
+        keys: WorkingKeys,
+        /// Its serial number as F62 gives it.
+        serial: Vec<u8>,
+        /// F37 of the answer.
+        rrn: Rrn,
+    },
+    /// The terminal signed off.
+    SignedOff {
+        /// F37 of the answer.
+        rrn: Rrn,
+    },
+    /// The terminal has downloaded a set.
+    Downloaded {
+        /// Which.
+        set: DownloadedSet,
+        /// Its version.
+        version: u32,
+    },
+    /// The terminal told its state (60.3 = 362).
+    StatusReported {
+        /// F62.
+        status: Vec<u8>,
+    },
+    /// A transaction was decided.
+    Decided(Box<Decision>),
+    /// A reversal was decided.
+    Reversed(Box<Reversal>),
+    /// A script result was taken down.
+    ScriptNoticed(Box<ScriptNotice>),
+    /// A message came again and got its stored answer.
+    Repeated {
+        /// Which.
+        intent: Intent,
+    },
+    /// A message was refused without becoming an intent.
+    Refused {
+        /// The rule.
+        rule: String,
+        /// F11, if it has one.
+        stan: Option<Stan>,
+        /// F37 of the answer.
+        rrn: Rrn,
+    },
+    /// Totals were compared.
+    Compared(Box<Comparison>),
+    /// Details were uploaded.
+    Uploaded(Box<Upload>),
+    /// A batch was closed.
+    BatchClosed(Box<BatchClose>),
+    /// The machine's whole state.
+    Snapshot(Box<State>),
+}
+
+impl Record {
+    /// Whether loading can start from this record.
+    pub fn is_snapshot(&self) -> bool {
+        matches!(self, Record::Snapshot(_))
+    }
+
+    /// The record's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Record::Enrolled { .. } => "enrolled",
+            Record::SignedIn { .. } => "signed in",
+            Record::SignedOff { .. } => "signed off",
+            Record::Downloaded { .. } => "downloaded",
+            Record::StatusReported { .. } => "status reported",
+            Record::Decided(_) => "decided",
+            Record::Reversed(_) => "reversed",
+            Record::ScriptNoticed(_) => "script result",
+            Record::Repeated { .. } => "repeated",
+            Record::Refused { .. } => "refused",
+            Record::Compared(_) => "totals compared",
+            Record::Uploaded(_) => "uploaded",
+            Record::BatchClosed(_) => "batch closed",
+            Record::Snapshot(_) => "snapshot",
+        }
+    }
+}
+
+/// What stands behind a key of the space `intent`: how a message was decided, for copies that come after the machine's
+/// memory has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// A transaction.
+    Decision(Box<Decision>),
+    /// A reversal.
+    Reversal(Box<Reversal>),
+    /// A script result.
+    ScriptNotice(Box<ScriptNotice>),
+    /// The reversal that came before its original.
+    Tombstone(Intent),
+}
+
+/// What stands behind a key of the space `rrn`: the sale that a refund names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capture {
+    /// The money.
+    pub movement: Movement,
+    /// The card.
+    pub card: CardToken,
+    /// When it was answered.
+    pub at: CivilTime,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+}

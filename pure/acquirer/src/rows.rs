@@ -1,0 +1,95 @@
+//! What a store keeps beside the records: a pure projection of each record.
+
+use crate::record::{Capture, Decision, Enrolment, Kind, Record, Reversal, Stored, Undo};
+use issuer::{SPACE_ATC, pin_try_rows};
+use ledger::{Intent, balance_guard, capture_guard};
+use machine::store::Row;
+use machine::wire::Encode;
+
+/// Space of decided intents: each can be decided once.
+pub const SPACE_INTENT: &str = "intent";
+/// Space of reference numbers of approved sales, with what a refund needs.
+pub const SPACE_RRN: &str = "rrn";
+/// Space of terminal numbers, with the terminal's name.
+pub const SPACE_TERMINAL_NUMBER: &str = "terminal-number";
+
+/// The rows that go with a record.
+pub fn rows(record: &Record) -> Vec<Row> {
+    match record {
+        Record::Enrolled { enrolment, claims_number: true } => vec![terminal_number(enrolment)],
+        Record::Decided(decision) => decision_rows(decision),
+        Record::Reversed(reversal) => reversal_rows(reversal),
+        Record::ScriptNoticed(notice) => vec![intent_row(&notice.intent, &Stored::ScriptNotice(notice.clone()))],
+        _ => Vec::new(),
+    }
+}
+
+fn terminal_number(enrolment: &Enrolment) -> Row {
+    Row::Unique {
+        space: SPACE_TERMINAL_NUMBER,
+        key: enrolment.terminal_number.to_be_bytes().to_vec(),
+        value: enrolment.terminal.bytes().to_vec(),
+    }
+}
+
+fn intent_row(intent: &Intent, stored: &Stored) -> Row {
+    Row::Unique { space: SPACE_INTENT, key: intent.key(), value: stored.to_bytes() }
+}
+
+fn decision_rows(decision: &Decision) -> Vec<Row> {
+    let mut rows = vec![intent_row(&decision.intent, &Stored::Decision(Box::new(decision.clone())))];
+    if let Some((card, tries)) = &decision.pin_tries {
+        rows.extend(pin_try_rows(card, tries));
+    }
+    if let Some(key) = &decision.atc_once {
+        rows.push(Row::Unique { space: SPACE_ATC, key: key.clone(), value: decision.intent.key() });
+    }
+    rows.extend(movement_rows(decision));
+    rows
+}
+
+fn movement_rows(decision: &Decision) -> Vec<Row> {
+    let Some(movement) = &decision.movement else { return Vec::new() };
+    let currency = movement.amount.currency();
+    match decision.kind {
+        Kind::Sale => {
+            let mut rows =
+                vec![movement.sale().into_row(), balance_guard(movement.funds.clone(), currency, decision.floor_minor)];
+            rows.extend(capture_row(decision));
+            rows
+        }
+        Kind::Void => {
+            vec![movement.void(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
+        }
+        Kind::Refund => {
+            vec![movement.refund(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
+        }
+        Kind::Balance => Vec::new(),
+    }
+}
+
+fn capture_row(decision: &Decision) -> Option<Row> {
+    let capture = Capture {
+        movement: decision.movement.clone()?,
+        card: decision.identity.card?,
+        at: decision.answer.at,
+        wall_ms: decision.wall_ms,
+    };
+    let key = decision.answer.rrn.bytes().to_vec();
+    Some(Row::Unique { space: SPACE_RRN, key, value: capture.to_bytes() })
+}
+
+/// The reversal's own intent comes first: a copy of a reversal must find its answer, not its effect.
+fn reversal_rows(reversal: &Reversal) -> Vec<Row> {
+    let mut rows = vec![intent_row(&reversal.intent, &Stored::Reversal(Box::new(reversal.clone())))];
+    match &reversal.undo {
+        Undo::Sale(movement) => {
+            rows.push(movement.reversal(&reversal.intent).into_row());
+            rows.push(capture_guard(&movement.sale, movement.amount.currency()));
+        }
+        Undo::Void(movement) => rows.push(movement.reinstatement(&reversal.intent).into_row()),
+        Undo::Nothing => {}
+        Undo::Tombstone => rows.push(intent_row(&reversal.original, &Stored::Tombstone(reversal.intent))),
+    }
+    rows
+}

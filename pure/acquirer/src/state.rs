@@ -1,0 +1,318 @@
+//! What a machine remembers: exactly what replaying its records gives.
+
+use crate::record::{
+    BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, Record, Reversal, ScriptNotice, Stored, Undo,
+};
+use keys::WorkingKeys;
+use ledger::{BatchTotals, MessageClass, TotalsFull};
+use machine::wire::{Encode, Malformed, Reader, Writer};
+use std::collections::BTreeMap;
+use types::{BatchNumber, Rrn, Stan};
+
+/// Intents of one batch held in memory; those beyond it are still known by their unique rows.
+pub const OPEN_INTENTS_MAX: usize = 4000;
+const STATE_VERSION: u8 = 1;
+const COUNTER_LAST: u32 = 999_999;
+
+/// What became of a decided transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// It stands as it was answered.
+    Standing,
+    /// A sale that the void with this trace number gave back.
+    Voided(Stan),
+    /// Undone by a reversal.
+    Reversed,
+}
+
+/// One intent of the open batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// How it was decided.
+    pub stored: Stored,
+    /// What became of it.
+    pub status: Status,
+}
+
+/// The last batch that was closed, for messages that come again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClosedBatch {
+    /// Its last comparison.
+    pub comparison: Option<Comparison>,
+    /// Its end.
+    pub close: BatchClose,
+}
+
+/// The state of one terminal at the host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// Its registration; none for a terminal nobody enrolled.
+    pub enrolment: Option<Enrolment>,
+    /// Its working keys while it is signed in.
+    pub keys: Option<WorkingKeys>,
+    /// Version of the last keys made.
+    pub key_version: u32,
+    /// The open batch.
+    pub batch: Option<BatchNumber>,
+    /// Second half of the last reference number.
+    pub counter: u32,
+    /// Version of the CA public keys it has.
+    pub capk_version: u32,
+    /// Version of the application parameters it has.
+    pub aid_version: u32,
+    /// Intents of the open batch.
+    pub open: BTreeMap<(MessageClass, Stan), Entry>,
+    /// The last comparison of the open batch, until something is booked after it.
+    pub comparison: Option<Comparison>,
+    /// Amounts uploaded for the open batch.
+    pub uploaded: BTreeMap<Stan, u64>,
+    /// The last batch closed.
+    pub closed: Option<Box<ClosedBatch>>,
+}
+
+impl State {
+    /// The open batch; `NONE` before enrolment.
+    pub fn open_batch(&self) -> BatchNumber {
+        self.batch.unwrap_or(BatchNumber::NONE)
+    }
+
+    /// The next reference number: the terminal's number, then a counter that passes over zero.
+    pub fn next_rrn(&self, skip: u32) -> Rrn {
+        let number = self.enrolment.as_ref().map_or(0, |enrolment| enrolment.terminal_number);
+        let counter = (self.counter.saturating_add(skip)) % COUNTER_LAST + 1;
+        Rrn::parse(&format!("{number:06}{counter:06}")).expect("twelve digits")
+    }
+
+    /// The intent of the open batch under this class and trace number.
+    pub fn entry(&self, class: MessageClass, stan: Stan) -> Option<&Entry> {
+        self.open.get(&(class, stan))
+    }
+
+    /// A decided transaction of the open batch.
+    pub fn decision(&self, stan: Stan) -> Option<(&Decision, Status)> {
+        let entry = self.entry(MessageClass::Financial, stan)?;
+        match &entry.stored {
+            Stored::Decision(decision) => Some((decision, entry.status)),
+            _ => None,
+        }
+    }
+
+    /// Decided transactions of the open batch that a settlement counts, with whether each is a debit.
+    pub fn counted(&self) -> impl Iterator<Item = (&Decision, bool)> {
+        self.open.values().filter_map(|entry| match &entry.stored {
+            Stored::Decision(decision) if decision.is_approved() && entry.status != Status::Reversed => {
+                match decision.kind {
+                    Kind::Sale => Some((&**decision, true)),
+                    Kind::Void | Kind::Refund => Some((&**decision, false)),
+                    Kind::Balance => None,
+                }
+            }
+            _ => None,
+        })
+    }
+
+    /// The host's totals of the open batch (unionpay-pos §8.3).
+    ///
+    /// # Errors
+    /// They do not fit a settlement: prevented when transactions are taken.
+    pub fn totals(&self) -> Result<BatchTotals, TotalsFull> {
+        let mut totals = BatchTotals::default();
+        for (decision, debit) in self.counted() {
+            if debit {
+                totals.add_debit(decision.group, decision.amount.minor())?;
+            } else {
+                totals.add_credit(decision.group, decision.amount.minor())?;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Takes a durable record in.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Enrolled { enrolment, .. } => self.apply_enrolment(enrolment),
+            Record::SignedIn { version, keys, rrn, .. } => {
+                self.keys = Some(keys.clone());
+                self.key_version = *version;
+                self.note(rrn);
+            }
+            Record::SignedOff { rrn } => {
+                self.keys = None;
+                self.note(rrn);
+            }
+            Record::Downloaded { set: DownloadedSet::Capk, version } => self.capk_version = *version,
+            Record::Downloaded { set: DownloadedSet::Aid, version } => self.aid_version = *version,
+            Record::StatusReported { .. } | Record::Repeated { .. } => {}
+            Record::Decided(decision) => self.apply_decision(decision),
+            Record::Reversed(reversal) => self.apply_reversal(reversal),
+            Record::ScriptNoticed(notice) => self.apply_script_notice(notice),
+            Record::Refused { rrn, .. } => self.note(rrn),
+            Record::Compared(comparison) => {
+                self.note(&comparison.rrn);
+                self.comparison = Some((**comparison).clone());
+            }
+            Record::Uploaded(upload) => {
+                self.note(&upload.rrn);
+                self.uploaded.extend(upload.entries.iter().map(|entry| (entry.stan, entry.amount_minor)));
+            }
+            Record::BatchClosed(close) => self.apply_close(close),
+            Record::Snapshot(state) => *self = (**state).clone(),
+        }
+    }
+
+    fn apply_enrolment(&mut self, enrolment: &Enrolment) {
+        let changed = self.enrolment.as_ref().is_none_or(|before| before.terminal_number != enrolment.terminal_number);
+        if changed {
+            self.counter = 0;
+        }
+        self.enrolment = Some(enrolment.clone());
+        self.keys = None;
+        self.batch = self.batch.or(Some(BatchNumber::FIRST));
+    }
+
+    fn apply_decision(&mut self, decision: &Decision) {
+        self.note(&decision.answer.rrn);
+        if decision.movement.is_some() {
+            self.comparison = None;
+        }
+        if let (Kind::Void, Some(movement)) = (decision.kind, &decision.movement) {
+            self.set_status(movement.sale.stan, Status::Voided(decision.intent.stan));
+        }
+        let key = (decision.intent.class, decision.intent.stan);
+        self.remember(key, Stored::Decision(Box::new(decision.clone())));
+    }
+
+    fn apply_reversal(&mut self, reversal: &Reversal) {
+        self.note(&reversal.answer.rrn);
+        if reversal.intent.batch != self.open_batch() {
+            return;
+        }
+        let original = reversal.original;
+        match &reversal.undo {
+            Undo::Sale(_) => self.set_status(original.stan, Status::Reversed),
+            Undo::Void(movement) => {
+                self.set_status(original.stan, Status::Reversed);
+                self.set_status(movement.sale.stan, Status::Standing);
+            }
+            Undo::Nothing => {}
+            Undo::Tombstone => {
+                self.remember((original.class, original.stan), Stored::Tombstone(reversal.intent));
+            }
+        }
+        if matches!(reversal.undo, Undo::Sale(_) | Undo::Void(_)) {
+            self.comparison = None;
+        }
+        let key = (reversal.intent.class, reversal.intent.stan);
+        self.remember(key, Stored::Reversal(Box::new(reversal.clone())));
+    }
+
+    fn apply_script_notice(&mut self, notice: &ScriptNotice) {
+        self.note(&notice.answer.rrn);
+        let key = (notice.intent.class, notice.intent.stan);
+        self.remember(key, Stored::ScriptNotice(Box::new(notice.clone())));
+    }
+
+    fn apply_close(&mut self, close: &BatchClose) {
+        self.note(&close.rrn);
+        let comparison = self.comparison.take();
+        self.closed = Some(Box::new(ClosedBatch { comparison, close: close.clone() }));
+        self.open.clear();
+        self.uploaded.clear();
+        self.batch = Some(close.batch.next());
+    }
+
+    fn set_status(&mut self, stan: Stan, status: Status) {
+        if let Some(entry) = self.open.get_mut(&(MessageClass::Financial, stan)) {
+            entry.status = status;
+        }
+    }
+
+    fn remember(&mut self, key: (MessageClass, Stan), stored: Stored) {
+        if self.open.len() < OPEN_INTENTS_MAX || self.open.contains_key(&key) {
+            self.open.insert(key, Entry { stored, status: Status::Standing });
+        }
+    }
+
+    fn note(&mut self, rrn: &Rrn) {
+        let counter = rrn.text().get(6..).and_then(|digits| digits.parse().ok());
+        self.counter = counter.unwrap_or(self.counter);
+    }
+}
+
+impl Encode for Status {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Status::Standing => writer.u8(1),
+            Status::Voided(by) => writer.u8(2).value(by),
+            Status::Reversed => writer.u8(3),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            1 => Ok(Status::Standing),
+            2 => Ok(Status::Voided(reader.value()?)),
+            3 => Ok(Status::Reversed),
+            _ => Err(reader.malformed("a status")),
+        }
+    }
+}
+
+fn put_entry(writer: &mut Writer, (key, entry): &(&(MessageClass, Stan), &Entry)) {
+    writer.u16(key.0.message_type()).value(&key.1).value(&entry.stored).value(&entry.status);
+}
+
+fn entry(reader: &mut Reader<'_>) -> Result<((MessageClass, Stan), Entry), Malformed> {
+    let class = MessageClass::from_message_type(reader.u16()?).ok_or_else(|| reader.malformed("a message class"))?;
+    Ok(((class, reader.value()?), Entry { stored: reader.value()?, status: reader.value()? }))
+}
+
+fn closed_batch(reader: &mut Reader<'_>) -> Result<Box<ClosedBatch>, Malformed> {
+    Ok(Box::new(ClosedBatch { comparison: reader.option(Reader::value)?, close: reader.value()? }))
+}
+
+impl Encode for State {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u8(STATE_VERSION);
+        writer.option(self.enrolment.as_ref(), |writer, enrolment| {
+            writer.value(enrolment);
+        });
+        writer.option(self.keys.as_ref(), |writer, keys| {
+            writer.value(keys);
+        });
+        writer.u32(self.key_version).value(&self.open_batch()).u32(self.counter);
+        writer.u32(self.capk_version).u32(self.aid_version);
+        writer.list(&self.open.iter().collect::<Vec<_>>(), put_entry);
+        writer.option(self.comparison.as_ref(), |writer, comparison| {
+            writer.value(comparison);
+        });
+        writer.list(&self.uploaded.iter().collect::<Vec<_>>(), |writer, (stan, amount)| {
+            writer.value(*stan).u64(**amount);
+        });
+        writer.option(self.closed.as_ref(), |writer, closed| {
+            writer.option(closed.comparison.as_ref(), |writer, comparison| {
+                writer.value(comparison);
+            });
+            writer.value(&closed.close);
+        });
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if reader.u8()? != STATE_VERSION {
+            return Err(reader.malformed("state version 1"));
+        }
+        Ok(Self {
+            enrolment: reader.option(Reader::value)?,
+            keys: reader.option(Reader::value)?,
+            key_version: reader.u32()?,
+            batch: Some(reader.value()?).filter(|batch| *batch != BatchNumber::NONE),
+            counter: reader.u32()?,
+            capk_version: reader.u32()?,
+            aid_version: reader.u32()?,
+            open: reader.list(entry)?.into_iter().collect(),
+            comparison: reader.option(Reader::value)?,
+            uploaded: reader.list(|reader| Ok((reader.value()?, reader.u64()?)))?.into_iter().collect(),
+            closed: reader.option(closed_batch)?,
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! What a vault answers.
+
+use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue, MessageMac, PinEncryption, TrackEncryption};
+use crate::command::{Part, SealedAccount};
+use crate::scheme::encode_enum;
+use core::fmt;
+use machine::wire::{Encode, Malformed, Reader, Writer};
+use types::{CardToken, SecretBytes, TruncatedPan};
+
+/// Why a vault does not do as it was asked. Coarse on purpose: it must not be an oracle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// This caller may not say this command.
+    #[error("this caller may not use this command")]
+    NotPermitted,
+    /// A key of another usage, algorithm or owner than the command needs.
+    #[error("the key is not for this use")]
+    WrongKey,
+    /// A key block, sealed account or sealed blob that this vault did not make, or that was altered.
+    #[error("not made by this vault, or altered")]
+    NotAuthentic,
+    /// The key's check value does not fit.
+    #[error("key check value does not fit")]
+    KeyCheck,
+    /// The key may not leave.
+    #[error("the key is not exportable")]
+    NotExportable,
+    /// Account data that contradicts itself or is malformed.
+    #[error("account data is malformed or contradicts itself")]
+    AccountData,
+    /// The PIN block does not open under this key and account.
+    #[error("PIN block is malformed")]
+    PinBlock,
+    /// A limit on guessing was reached.
+    #[error("rate limit reached")]
+    RateLimited,
+    /// A parameter out of range.
+    #[error("parameter out of range")]
+    Parameter,
+    /// The vault could not be reached or could not do its work.
+    #[error("key service unavailable")]
+    Unavailable,
+}
+encode_enum!(Refusal {
+    NotPermitted = 1,
+    WrongKey = 2,
+    NotAuthentic = 3,
+    KeyCheck = 4,
+    NotExportable = 5,
+    AccountData = 6,
+    PinBlock = 7,
+    RateLimited = 8,
+    Parameter = 9,
+    Unavailable = 10,
+});
+
+impl Part for Refusal {
+    fn write(&self, writer: &mut Writer) {
+        self.encode(writer);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::decode(reader)
+    }
+}
+
+/// A terminal's working keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkingKeys {
+    /// PIN key.
+    pub pin: KeyBlock<PinEncryption>,
+    /// MAC key.
+    pub mac: KeyBlock<MessageMac>,
+    /// Track key, if tracks are enciphered.
+    pub track: Option<KeyBlock<TrackEncryption>>,
+}
+
+impl Encode for WorkingKeys {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.pin).value(&self.mac);
+        writer.option(self.track.as_ref(), |writer, track| {
+            writer.value(track);
+        });
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { pin: reader.value()?, mac: reader.value()?, track: reader.option(Reader::value)? })
+    }
+}
+
+impl Part for WorkingKeys {
+    fn write(&self, writer: &mut Writer) {
+        self.encode(writer);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::decode(reader)
+    }
+}
+
+macro_rules! replies {
+    ($($(#[$doc:meta])* $name:ident = $number:literal { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? }),* $(,)?) => {
+        /// The answer to one command.
+        pub enum Reply {
+            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type),* },)*
+        }
+
+        impl Reply {
+            /// The answer's name, for logs.
+            pub fn name(&self) -> &'static str {
+                match self { $(Reply::$name { .. } => stringify!($name)),* }
+            }
+        }
+
+        impl Encode for Reply {
+            fn encode(&self, writer: &mut Writer) {
+                match self { $(Reply::$name { $($field),* } => {
+                    writer.u8($number);
+                    $(Part::write($field, writer);)*
+                })* }
+            }
+
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+                match reader.u8()? {
+                    $($number => Ok(Reply::$name { $($field: Part::read(reader)?),* }),)*
+                    _ => Err(reader.malformed("a known reply")),
+                }
+            }
+        }
+    };
+}
+
+replies! {
+    /// The command was not carried out.
+    Refused = 1 {
+        /// Why.
+        why: Refusal,
+    },
+    /// A key exists now.
+    KeyCreated = 2 {
+        /// Its block.
+        key: AnyKeyBlock,
+        /// Its check value.
+        check: KeyCheckValue,
+    },
+    /// The vault's transport public key.
+    TransportPublicKey = 3 {
+        /// SubjectPublicKeyInfo DER.
+        public_key: Vec<u8>,
+    },
+    /// A key enciphered under a KEK.
+    KeyExported = 4 {
+        /// The cryptogram.
+        enciphered: Vec<u8>,
+        /// Its check value.
+        check: KeyCheckValue,
+    },
+    /// A check value.
+    KeyCheck = 5 {
+        /// The value.
+        check: KeyCheckValue,
+    },
+    /// Working keys, and their delivery for field 62 (empty when they were loaded and not made).
+    WorkingKeysMade = 6 {
+        /// The keys.
+        keys: WorkingKeys,
+        /// Content of field 62.
+        delivery: Vec<u8>,
+    },
+    /// A MAC in the form of field 64.
+    Mac = 7 {
+        /// Eight bytes: hex characters for UnionPay ECB, raw otherwise.
+        mac: [u8; 8],
+    },
+    /// Whether a MAC is right.
+    MacVerdict = 8 {
+        /// The verdict.
+        right: bool,
+    },
+    /// A message's account data, opened.
+    AccountOpened = 9 {
+        /// The same card always gives the same token.
+        token: CardToken,
+        /// What may be shown.
+        truncated: TruncatedPan,
+        /// For later commands.
+        account: SealedAccount,
+        /// Whether the Luhn digit fits.
+        luhn_valid: bool,
+        /// Whether the expiry, if the message or its track has one, lies before today.
+        expired: bool,
+    },
+    /// A PIN block under the other key.
+    PinTranslated = 10 {
+        /// The block.
+        block: [u8; 8],
+    },
+    /// Whether a PIN is right.
+    PinVerdict = 11 {
+        /// The verdict.
+        right: bool,
+    },
+    /// A PIN reference for an issuer's files.
+    PinReference = 12 {
+        /// The reference.
+        reference: [u8; 16],
+    },
+    /// Whether an ARQC is right, and the ARPC if it is.
+    CryptogramVerdict = 13 {
+        /// The verdict.
+        right: bool,
+        /// Tag 91 without the response code: eight bytes for method 1, four (zero-padded on the right) for method 2.
+        arpc: Option<[u8; 8]>,
+    },
+    /// A script MAC.
+    ScriptMac = 14 {
+        /// Eight bytes; the scheme uses its leading four or eight.
+        mac: [u8; 8],
+    },
+    /// Random bytes.
+    Random = 15 {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// An enciphered PIN block (F52).
+    PinBlock = 16 {
+        /// The block.
+        block: [u8; 8],
+    },
+    /// An enciphered track (F35 characters).
+    Track = 17 {
+        /// The characters; the clear PAN still stands at its head, as the dialect has it.
+        track2: SecretBytes,
+    },
+    /// A card's token.
+    Token = 18 {
+        /// The token.
+        token: CardToken,
+    },
+    /// Sealed bytes.
+    Sealed = 19 {
+        /// The bytes.
+        sealed: Vec<u8>,
+    },
+    /// Opened bytes.
+    Unsealed = 20 {
+        /// The bytes.
+        plaintext: SecretBytes,
+    },
+    /// A KEK for the way to a host vault.
+    TransportKeyMade = 21 {
+        /// The KEK's block in this vault.
+        key: AnyKeyBlock,
+        /// The KEK for the host vault, RSA-OAEP.
+        enciphered: Vec<u8>,
+        /// Its check value.
+        check: KeyCheckValue,
+    },
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Refused { why } => write!(formatter, "Reply::Refused({why:?})"),
+            other => write!(formatter, "Reply::{}(…)", other.name()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What can be wrong with an input. Nothing here carries key, PIN or account data.
+
+/// Why an operation refused its input.
+///
+/// Callers that face an attacker must not tell the PIN-block variants apart to the outside: which check failed is
+/// itself an oracle on the PIN. The key process folds them into one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CryptoError {
+    /// The key has a length that its algorithm does not know.
+    #[error("key length {0} bytes is not one of the algorithm's")]
+    KeyLength(usize),
+    /// The operation needs a double-length TDES key.
+    #[error("the operation needs a double-length key")]
+    DoubleLengthNeeded,
+    /// Data is not a whole number of cipher blocks, or a fixed-size field has another size.
+    #[error("data length {0} bytes does not fit the operation")]
+    DataLength(usize),
+    /// A number of digits or bytes outside the standard's range was asked for.
+    #[error("parameter out of range")]
+    Parameter,
+    /// The account number is too short, too long or not decimal.
+    #[error("account number must be decimal and of the length the format needs")]
+    AccountNumber,
+    /// The PIN block carries another format's control nibble.
+    #[error("PIN block has another format's control nibble")]
+    PinBlockControl,
+    /// The PIN block's length nibble, digits or filler break its format.
+    #[error("PIN block is not well formed")]
+    PinBlock,
+    /// A wrapped key or an authenticated value failed its integrity check.
+    #[error("integrity check failed")]
+    Integrity,
+    /// A key check value does not belong to the key.
+    #[error("key check value does not match")]
+    CheckValue,
+    /// Key components have unequal lengths, or there are too few of them.
+    #[error("key components do not fit together")]
+    Components,
+    /// The track has too few digits to be enciphered or holds something that is no track symbol.
+    #[error("track data cannot be enciphered")]
+    Track,
+}

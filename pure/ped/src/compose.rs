@@ -1,0 +1,319 @@
+//! Writes a message: the till's public fields and what only the PED may add (unionpay-pos §3.2, conditions C1–C9).
+
+use crate::account::EntryMode;
+use iso8583::dialect::unionpay::SPEC;
+use iso8583::unionpay::{Frame, Header, Tpdu};
+use iso8583::{EncodeError, Encoder};
+use pedlink::FrameTemplate;
+use types::{Expiry, Pan, SecretBytes};
+use zeroize::Zeroizing;
+
+/// Room for a body, in bytes: every field this dialect sends at its longest fits, so that no copy is left behind by growth.
+const BODY_BYTES: usize = 2304;
+/// Room for length, TPDU and header, in bytes.
+const ENVELOPE_BYTES: usize = 13;
+/// Bytes of F64.
+pub(crate) const MAC_BYTES: usize = 8;
+/// F26: longest PIN the keypad takes (D6).
+const PIN_CAPTURE: &str = "12";
+/// What stands in F64 until the MAC is made.
+const MAC_PLACE: [u8; MAC_BYTES] = [b' '; MAC_BYTES];
+
+/// What a message type may carry of the card.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Columns {
+    /// F14.
+    pub(crate) expiry: bool,
+    /// F23.
+    pub(crate) card_sequence: bool,
+    /// F26, F52.
+    pub(crate) pin: bool,
+    /// F35.
+    pub(crate) track: bool,
+    /// Whether F22 repeats the one of the original.
+    pub(crate) original_entry_mode: bool,
+}
+
+/// Transaction types (60.1) of offline settlement and adjustments, which are typed and not read.
+const SETTLED_BY_HAND: [&str; 3] = ["30", "32", "34"];
+
+impl Columns {
+    /// The columns of unionpay-pos §3.2 and §3.4, by MTI and 60.1.
+    pub(crate) fn of(mti: &str, private_60: &str) -> Self {
+        let by_hand = mti == "0220" && private_60.get(..2).is_some_and(|code| SETTLED_BY_HAND.contains(&code));
+        let online = matches!(mti, "0100" | "0200");
+        let follows_original = matches!(mti, "0400" | "0320" | "0620");
+        Self {
+            expiry: online || matches!(mti, "0220" | "0400"),
+            card_sequence: !by_hand,
+            pin: online,
+            track: online || (mti == "0220" && !by_hand),
+            original_entry_mode: follows_original,
+        }
+    }
+}
+
+/// What the PED adds to one message.
+#[derive(Debug)]
+pub(crate) struct AccountFields {
+    pub(crate) pan: Pan,
+    pub(crate) expiry: Option<Expiry>,
+    pub(crate) entry_mode: EntryMode,
+    pub(crate) card_sequence: Option<u8>,
+    pub(crate) pin_block: Option<[u8; 8]>,
+    /// Characters of F35, and whether they are enciphered.
+    pub(crate) track2: Option<(SecretBytes, bool)>,
+    pub(crate) chip: Option<Vec<u8>>,
+}
+
+impl AccountFields {
+    /// F53: PIN format with PAN, double-length TDES, whether the track is enciphered (unionpay-pos §2.2, C7).
+    fn security_control(&self) -> Option<&'static str> {
+        let enciphered = self.track2.as_ref().map(|(_, enciphered)| *enciphered);
+        match (self.pin_block.is_some(), enciphered) {
+            (true, Some(true)) => Some("2610000000000000"),
+            (true, _) => Some("2600000000000000"),
+            (false, Some(true)) => Some("0610000000000000"),
+            (false, Some(false)) => Some("0600000000000000"),
+            (false, None) => None,
+        }
+    }
+}
+
+/// MTI, bitmap and fields. If the template wants a MAC, the last eight bytes are its place.
+pub(crate) fn body(
+    template: &FrameTemplate,
+    account: Option<&AccountFields>,
+) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    let mut out = Zeroizing::new(Vec::with_capacity(BODY_BYTES));
+    let mut encoder = Encoder::new(&SPEC, template.mti.as_bytes(), &mut out)?;
+    write_until_26(&mut encoder, template, account)?;
+    write_32_to_49(&mut encoder, template, account)?;
+    write_from_52(&mut encoder, template, account)?;
+    encoder.finish();
+    Ok(out)
+}
+
+fn text(encoder: &mut Encoder<'_, '_>, number: u8, value: Option<&str>) -> Result<(), EncodeError> {
+    value.map_or(Ok(()), |value| encoder.text(number, value).map(drop))
+}
+
+fn bytes(encoder: &mut Encoder<'_, '_>, number: u8, value: Option<&[u8]>) -> Result<(), EncodeError> {
+    value.map_or(Ok(()), |value| encoder.bytes(number, value).map(drop))
+}
+
+fn number(encoder: &mut Encoder<'_, '_>, field: u8, value: Option<u64>) -> Result<(), EncodeError> {
+    value.map_or(Ok(()), |value| encoder.number(field, value).map(drop))
+}
+
+fn write_until_26(
+    encoder: &mut Encoder<'_, '_>,
+    template: &FrameTemplate,
+    account: Option<&AccountFields>,
+) -> Result<(), EncodeError> {
+    let expiry = account.and_then(|account| account.expiry).map(|expiry| Zeroizing::new(expiry.expose()));
+    text(encoder, 2, account.map(|account| account.pan.expose()))?;
+    text(encoder, 3, template.processing_code.as_deref())?;
+    number(encoder, 4, template.amount.map(|amount| amount.minor()))?;
+    number(encoder, 11, template.stan.map(|stan| u64::from(stan.number())))?;
+    text(encoder, 14, expiry.as_ref().map(|expiry| expiry.as_str()))?;
+    text(encoder, 22, account.map(|account| account.entry_mode.digits()))?;
+    number(encoder, 23, account.and_then(|account| account.card_sequence).map(u64::from))?;
+    text(encoder, 25, template.condition_code.as_deref())?;
+    let with_pin = account.is_some_and(|account| account.pin_block.is_some());
+    text(encoder, 26, with_pin.then_some(PIN_CAPTURE))
+}
+
+fn write_32_to_49(
+    encoder: &mut Encoder<'_, '_>,
+    template: &FrameTemplate,
+    account: Option<&AccountFields>,
+) -> Result<(), EncodeError> {
+    text(encoder, 32, template.acquirer_id.as_deref())?;
+    if let Some((track2, _)) = account.and_then(|account| account.track2.as_ref()) {
+        encoder.characters(35, track2.expose())?;
+    }
+    text(encoder, 37, template.rrn.as_ref().map(|rrn| rrn.text()))?;
+    text(encoder, 38, template.authorisation_code.as_ref().map(|code| code.text()))?;
+    text(encoder, 39, template.response_code.as_ref().map(|code| code.text()))?;
+    text(encoder, 41, Some(template.terminal.text()))?;
+    text(encoder, 42, Some(template.merchant.text()))?;
+    text(encoder, 48, template.additional_private.as_deref())?;
+    let currency = template.currency.map(|currency| currency.digits());
+    bytes(encoder, 49, currency.as_ref().map(|digits| &digits[..]))
+}
+
+fn write_from_52(
+    encoder: &mut Encoder<'_, '_>,
+    template: &FrameTemplate,
+    account: Option<&AccountFields>,
+) -> Result<(), EncodeError> {
+    bytes(encoder, 52, account.and_then(|account| account.pin_block.as_ref()).map(|block| &block[..]))?;
+    text(encoder, 53, account.and_then(AccountFields::security_control))?;
+    bytes(encoder, 55, account.and_then(|account| account.chip.as_deref()))?;
+    text(encoder, 60, Some(&template.private_60))?;
+    text(encoder, 61, template.original_61.as_deref())?;
+    bytes(encoder, 62, template.private_62.as_deref())?;
+    bytes(encoder, 63, template.private_63.as_deref())?;
+    bytes(encoder, 64, template.with_mac.then_some(&MAC_PLACE[..]))
+}
+
+/// Length, TPDU and header around a body. `None` if TPDU or header are not digits of the right count or the body is too long.
+pub(crate) fn frame(template: &FrameTemplate, body: &[u8]) -> Option<Vec<u8>> {
+    let tpdu = Tpdu(packed_digits(&template.tpdu)?);
+    let header = Header(packed_digits(&template.header)?);
+    let mut out = Vec::with_capacity(body.len() + ENVELOPE_BYTES);
+    Frame::encode_bytes(tpdu, header, body, &mut out).ok()?;
+    Some(out)
+}
+
+fn packed_digits<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let bytes = digits.as_bytes();
+    if bytes.len() != 2 * N || !bytes.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let mut packed = [0; N];
+    for (place, pair) in packed.iter_mut().zip(bytes.chunks_exact(2)) {
+        *place = (pair[0] - b'0') << 4 | (pair[1] - b'0');
+    }
+    Some(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{Amount, Currency, MerchantId, ResponseCode, Stan, TerminalId};
+
+    /// S3 of unionpay-pos §9: a sale with PIN and enciphered track.
+    const SALE: &str = "\
+        011660000300006131003100000200702406C020C09A1119622262000000000001200000000000000100000000023012\
+        051000010012376222620000000000012D51BA5C324CEF8CA30031323334353637383132333435363738393031323334\
+        35313536D2C3C10F90CE4B95261000000000000001459F2608AE60C8CABA4C02F99F2701809F101307020103A0A00201\
+        0A010000001100B96D058B9F3704329971469F36020391950500A00470009A032503159C01009F02060000000100005F\
+        2A02015682027C009F1A0201569F03060000000000009F3303E0F0C89F34030203009F3501228408A000000333010101\
+        9F090200209F4104000000029F1E0831323334353637380013220000070006003630433841303146";
+    /// S5: its reversal with reason 98.
+    const REVERSAL: &str = "\
+        008A600003000061310031000004007024068002C0821119622262000000000001200000000000000100000000023012\
+        0510000100393831323334353637383132333435363738393031323334353135360040950500A00470009F1E08313233\
+        34353637389F101307020103A0A002010A010000001100B96D058B0013220000070006004133444537443144";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let hex: String = hex.split_whitespace().collect();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// F55 of the sale, 145 bytes.
+    fn chip_data() -> Vec<u8> {
+        let sale = bytes(SALE);
+        let start = sale.windows(3).position(|object| object == [0x9F, 0x26, 0x08]).unwrap();
+        sale[start..start + 145].to_vec()
+    }
+
+    fn template(mti: &str) -> FrameTemplate {
+        FrameTemplate {
+            tpdu: "6000030000".to_owned(),
+            header: "613100310000".to_owned(),
+            mti: mti.to_owned(),
+            processing_code: Some("000000".to_owned()),
+            amount: Amount::from_minor(10_000, Currency::CNY),
+            currency: Some(Currency::CNY),
+            stan: Stan::new(2),
+            condition_code: Some("00".to_owned()),
+            acquirer_id: None,
+            rrn: None,
+            authorisation_code: None,
+            response_code: None,
+            terminal: TerminalId::parse("12345678").unwrap(),
+            merchant: MerchantId::parse("123456789012345").unwrap(),
+            additional_private: None,
+            private_60: "2200000700060".to_owned(),
+            original_61: None,
+            private_62: None,
+            private_63: None,
+            with_mac: true,
+        }
+    }
+
+    fn account(chip: Vec<u8>) -> AccountFields {
+        AccountFields {
+            pan: Pan::parse("6222620000000000012").unwrap(),
+            expiry: Expiry::new(30, 12),
+            entry_mode: EntryMode::ContactWithPin,
+            card_sequence: Some(1),
+            pin_block: None,
+            track2: None,
+            chip: Some(chip),
+        }
+    }
+
+    /// The frame with the MAC that the worked message has.
+    fn framed(template: &FrameTemplate, account: &AccountFields, mac: &[u8; 8]) -> Vec<u8> {
+        let mut body = body(template, Some(account)).unwrap();
+        let place = body.len() - MAC_BYTES;
+        assert_eq!(body[place..], MAC_PLACE);
+        body[place..].copy_from_slice(mac);
+        frame(template, &body).unwrap()
+    }
+
+    #[test]
+    fn the_worked_sale_comes_out_byte_for_byte() {
+        let chip = chip_data();
+        assert!(chip.ends_with(b"12345678"));
+        let fields = AccountFields {
+            pin_block: Some([0xD2, 0xC3, 0xC1, 0x0F, 0x90, 0xCE, 0x4B, 0x95]),
+            track2: Some((SecretBytes::copy_from(b"6222620000000000012D51BA5C324CEF8CA30"), true)),
+            ..account(chip)
+        };
+        assert_eq!(framed(&template("0200"), &fields, b"60C8A01F"), bytes(SALE));
+    }
+
+    #[test]
+    fn the_worked_reversal_is_made_of_the_sale() {
+        let chip = crate::chip::ChipRecord { request: chip_data(), last: None };
+        let fields = account(chip.field_55(pedlink::ChipData::Reversal).unwrap());
+        let template = FrameTemplate { response_code: Some(ResponseCode::parse("98").unwrap()), ..template("0400") };
+        assert_eq!(framed(&template, &fields, b"A3DE7D1D"), bytes(REVERSAL));
+    }
+
+    #[test]
+    fn a_field_that_does_not_fit_is_refused() {
+        let template = FrameTemplate { private_60: "22000007".repeat(3), ..template("0200") };
+        assert!(body(&template, None).is_err());
+        assert!(frame(&FrameTemplate { tpdu: "60".to_owned(), ..template }, &[]).is_none());
+    }
+
+    #[test]
+    fn the_longest_message_needs_no_second_buffer() {
+        let template = FrameTemplate {
+            additional_private: Some("1".repeat(322)),
+            original_61: Some("1".repeat(29)),
+            private_62: Some(vec![1; 999]),
+            private_63: Some(vec![b'1'; 163]),
+            acquirer_id: Some("1".repeat(11)),
+            ..template("0200")
+        };
+        let long = body(&template, Some(&account(vec![0x95; 255]))).unwrap();
+        assert!(long.len() < BODY_BYTES && long.capacity() == BODY_BYTES);
+    }
+
+    #[test]
+    fn columns_follow_the_table() {
+        let sale = Columns::of("0200", "2200000100060");
+        assert!(sale.expiry && sale.card_sequence && sale.pin && sale.track && !sale.original_entry_mode);
+        let refund = Columns::of("0220", "2500000100060");
+        assert!(refund.track && !refund.pin);
+        assert!(!Columns::of("0220", "3000000100060").track);
+        let reversal = Columns::of("0400", "2200000100060");
+        assert!(reversal.expiry && reversal.card_sequence && !reversal.track && !reversal.pin);
+        assert!(!Columns::of("0620", "0000000195160").expiry && !Columns::of("0320", "0000000120360").expiry);
+    }
+
+    #[test]
+    fn digits_are_packed_or_refused() {
+        assert_eq!(packed_digits::<5>("6000030000"), Some([0x60, 0, 3, 0, 0]));
+        assert_eq!(packed_digits::<5>("600003000"), None);
+        assert_eq!(packed_digits::<2>("00A0"), None);
+        assert_eq!(packed_digits::<2>("０"), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What must survive a power loss: keys as blocks, parameter sets, the session counter. Never account data.
+
+use keys::{KeyBlock, KeyEncryption, TerminalMaster, WorkingKeys};
+use machine::wire::{Encode, Malformed, Reader, Writer};
+
+/// One durable fact of a PED. The first byte of its encoding is its kind; a kind never changes its layout.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// The KEK of an enrolment that has begun.
+    TransportKeyMade(KeyBlock<KeyEncryption>),
+    /// The terminal master key. Working keys under an older one are gone.
+    MasterKeyInstalled(KeyBlock<TerminalMaster>),
+    /// Working keys of a sign-in.
+    WorkingKeysLoaded {
+        /// The keys.
+        keys: WorkingKeys,
+        /// The version that this terminal gave them.
+        version: u32,
+    },
+    /// A delivery did not fit: no working keys any more (unionpay-pos §4.3).
+    WorkingKeysErased,
+    /// The CAPK set, one TLV body a key, as downloaded.
+    CapksReplaced(Vec<Vec<u8>>),
+    /// The AID set, one TLV body an application, as downloaded.
+    AidsReplaced(Vec<Vec<u8>>),
+    /// A session began.
+    SessionOpened {
+        /// Its number, as the till gave it.
+        session: u32,
+    },
+    /// The whole state: loading may start here.
+    Snapshot(Box<Holdings>),
+}
+
+impl Record {
+    /// Whether it holds the machine's whole state (`machine::store::Append::snapshot`).
+    pub fn is_snapshot(&self) -> bool {
+        matches!(self, Record::Snapshot(_))
+    }
+}
+
+/// Everything a PED holds for longer than a session.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Holdings {
+    /// The KEK of the last enrolment.
+    pub transport_key: Option<KeyBlock<KeyEncryption>>,
+    /// The terminal master key.
+    pub master_key: Option<KeyBlock<TerminalMaster>>,
+    /// The working keys.
+    pub working_keys: Option<WorkingKeys>,
+    /// Version of the last working keys, 0 if there never were any.
+    pub working_key_version: u32,
+    /// CAPK bodies.
+    pub capks: Vec<Vec<u8>>,
+    /// AID parameter bodies.
+    pub aids: Vec<Vec<u8>>,
+    /// Number of the last session.
+    pub last_session: Option<u32>,
+    /// Sessions opened so far.
+    pub sessions_opened: u64,
+}
+
+impl Holdings {
+    /// What a record changes.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::TransportKeyMade(key) => self.transport_key = Some(key.clone()),
+            Record::MasterKeyInstalled(key) => {
+                self.master_key = Some(key.clone());
+                self.working_keys = None;
+            }
+            Record::WorkingKeysLoaded { keys, version } => {
+                self.working_keys = Some(keys.clone());
+                self.working_key_version = *version;
+            }
+            Record::WorkingKeysErased => self.working_keys = None,
+            Record::CapksReplaced(entries) => self.capks = entries.clone(),
+            Record::AidsReplaced(entries) => self.aids = entries.clone(),
+            Record::SessionOpened { session } => {
+                self.last_session = Some(*session);
+                self.sessions_opened = self.sessions_opened.saturating_add(1);
+            }
+            Record::Snapshot(holdings) => *self = (**holdings).clone(),
+        }
+    }
+}
+
+fn write_entries(writer: &mut Writer, entries: &[Vec<u8>]) {
+    writer.list(entries, |writer, entry| {
+        writer.bytes(entry);
+    });
+}
+
+fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
+    reader.list(|reader| Ok(reader.bytes()?.to_vec()))
+}
+
+impl Encode for Holdings {
+    fn encode(&self, writer: &mut Writer) {
+        writer.option(self.transport_key.as_ref(), |writer, key| {
+            writer.value(key);
+        });
+        writer.option(self.master_key.as_ref(), |writer, key| {
+            writer.value(key);
+        });
+        writer.option(self.working_keys.as_ref(), |writer, keys| {
+            writer.value(keys);
+        });
+        writer.u32(self.working_key_version);
+        write_entries(writer, &self.capks);
+        write_entries(writer, &self.aids);
+        writer.option(self.last_session, |writer, session| {
+            writer.u32(session);
+        });
+        writer.u64(self.sessions_opened);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            transport_key: reader.option(Reader::value)?,
+            master_key: reader.option(Reader::value)?,
+            working_keys: reader.option(Reader::value)?,
+            working_key_version: reader.u32()?,
+            capks: read_entries(reader)?,
+            aids: read_entries(reader)?,
+            last_session: reader.option(Reader::u32)?,
+            sessions_opened: reader.u64()?,
+        })
+    }
+}
+
+impl Encode for Record {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Record::TransportKeyMade(key) => writer.u8(1).value(key),
+            Record::MasterKeyInstalled(key) => writer.u8(2).value(key),
+            Record::WorkingKeysLoaded { keys, version } => writer.u8(3).value(keys).u32(*version),
+            Record::WorkingKeysErased => writer.u8(4),
+            Record::CapksReplaced(entries) => {
+                write_entries(writer.u8(5), entries);
+                writer
+            }
+            Record::AidsReplaced(entries) => {
+                write_entries(writer.u8(6), entries);
+                writer
+            }
+            Record::SessionOpened { session } => writer.u8(7).u32(*session),
+            Record::Snapshot(holdings) => writer.u8(8).value(&**holdings),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match reader.u8()? {
+            1 => Record::TransportKeyMade(reader.value()?),
+            2 => Record::MasterKeyInstalled(reader.value()?),
+            3 => Record::WorkingKeysLoaded { keys: reader.value()?, version: reader.u32()? },
+            4 => Record::WorkingKeysErased,
+            5 => Record::CapksReplaced(read_entries(reader)?),
+            6 => Record::AidsReplaced(read_entries(reader)?),
+            7 => Record::SessionOpened { session: reader.u32()? },
+            8 => Record::Snapshot(Box::new(reader.value()?)),
+            _ => return Err(reader.malformed("a known PED record")),
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What a till is told about itself. None of it is journalled.
+
+use types::{CivilTime, Currency, MerchantId, TerminalId};
+
+/// Least and default waits, counts and limits.
+pub mod limits {
+    /// Default wait for the host's answer in milliseconds (unionpay-pos §5.4 tag 12, D45).
+    pub const RESPONSE_TIMEOUT_MS: u64 = 60_000;
+    /// Default wait for a card and its holder in milliseconds.
+    pub const CARD_TIMEOUT_MS: u64 = 120_000;
+    /// Default wait for an answer of the PED in milliseconds.
+    pub const PED_TIMEOUT_MS: u64 = 15_000;
+    /// Default wait for the chip's last word in milliseconds.
+    pub const FINISH_TIMEOUT_MS: u64 = 30_000;
+    /// Default wait for the cashier's answer to a question in milliseconds.
+    pub const OPERATOR_TIMEOUT_MS: u64 = 60_000;
+    /// Default pause between two attempts at what is pending, in milliseconds.
+    pub const PENDING_RETRY_MS: u64 = 20_000;
+    /// Default number of sends of a reversal or notice on one occasion (tag 23).
+    pub const RESEND_COUNT: u8 = 3;
+    /// Default number of failed occasions after which a reversal parks the till.
+    pub const PARK_AFTER_OCCASIONS: u8 = 3;
+    /// Default window in which the same card and amount are questioned, in milliseconds.
+    pub const DUPLICATE_WINDOW_MS: u64 = 300_000;
+    /// Default number of transactions in a batch before settlement is demanded.
+    pub const BATCH_CAPACITY: u16 = 500;
+    /// Largest number of transactions in a batch: F48 counts three digits, and a terminal's memory is small.
+    pub const BATCH_CAPACITY_MAX: u16 = 800;
+    /// How many transactions of the last batch stay at hand; it bounds a snapshot.
+    pub const LAST_BATCH_KEPT_MAX: usize = 200;
+    /// Largest number of keys or applications one download may list: F62 counts two digits.
+    pub const DOWNLOAD_ENTRIES_MAX: usize = 99;
+    /// Trace lines kept with one record, in bytes of text; what exceeds it is cut and says so.
+    pub const TRACE_BYTES_MAX: usize = 96 * 1024;
+    /// How many transactions keep their trace lines in memory; the journal keeps them all.
+    pub const TRACED_TRANSACTIONS_MAX: usize = 64;
+    /// Sign-ins that one operation may cause by itself.
+    pub const SIGN_INS_PER_JOB_MAX: u8 = 2;
+    /// Times that one operation may begin again after a sign-in.
+    pub const RESTARTS_PER_JOB_MAX: u8 = 1;
+    /// Longest reference of an operator's proof in bytes.
+    pub const PROOF_BYTES_MAX: usize = 64;
+}
+
+/// Which working keys a sign-in asks for (F60.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suite {
+    /// 003: double-length PIK, MAK.
+    DoubleLength,
+    /// 004: double-length PIK, MAK, and TDK for enciphered tracks (D12).
+    DoubleLengthWithTrack,
+}
+
+impl Suite {
+    /// The three digits of F60.3.
+    pub fn network_code(self) -> &'static str {
+        match self {
+            Suite::DoubleLength => "003",
+            Suite::DoubleLengthWithTrack => "004",
+        }
+    }
+}
+
+/// How long the till waits, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// For the host's answer.
+    pub response_ms: u64,
+    /// For a card, its PIN and its first decision.
+    pub card_ms: u64,
+    /// For any other answer of the PED.
+    pub ped_ms: u64,
+    /// For the chip's last word.
+    pub finish_ms: u64,
+    /// For the cashier's answer to a question.
+    pub operator_ms: u64,
+    /// Between two attempts at what is pending.
+    pub pending_retry_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            response_ms: limits::RESPONSE_TIMEOUT_MS,
+            card_ms: limits::CARD_TIMEOUT_MS,
+            ped_ms: limits::PED_TIMEOUT_MS,
+            finish_ms: limits::FINISH_TIMEOUT_MS,
+            operator_ms: limits::OPERATOR_TIMEOUT_MS,
+            pending_retry_ms: limits::PENDING_RETRY_MS,
+        }
+    }
+}
+
+/// What receipts look like (unionpay-pos §8.6).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceiptOptions {
+    /// Copies of a payment slip, 1–3: merchant, cardholder, bank.
+    pub copies: u8,
+    /// Service telephone in the footer; empty for none.
+    pub hotline: String,
+    /// Model and software version in the footer.
+    pub software: String,
+    /// Limit named in exemption lines (§8.5), minor units.
+    pub exemption_limit_minor: u64,
+}
+
+impl Default for ReceiptOptions {
+    fn default() -> Self {
+        Self {
+            copies: 2,
+            hotline: String::new(),
+            software: concat!("Irontill ", env!("CARGO_PKG_VERSION")).to_owned(),
+            exemption_limit_minor: 100_000,
+        }
+    }
+}
+
+/// Everything a till is configured with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// F41.
+    pub terminal: TerminalId,
+    /// F42.
+    pub merchant: MerchantId,
+    /// Printed on receipts.
+    pub merchant_name: String,
+    /// Operator number, two digits, for F63 and receipts.
+    pub operator: String,
+    /// Serial number for F62 of the sign-in; none leaves F62 out.
+    pub serial: Option<String>,
+    /// TPDU of requests, ten digits.
+    pub tpdu: String,
+    /// Header of management and settlement messages, twelve digits.
+    pub header_management: String,
+    /// Header of card messages, twelve digits.
+    pub header_card: String,
+    /// F49 of every payment.
+    pub currency: Currency,
+    /// Offset of local time from UTC in minutes.
+    pub utc_offset_minutes: i32,
+    /// Working keys of a sign-in.
+    pub suite: Suite,
+    /// Waits.
+    pub timeouts: Timeouts,
+    /// Sends of a reversal, notice or upload on one occasion (tag 23); 0 counts as 1.
+    pub resend_count: u8,
+    /// Failed occasions after which a reversal parks the till.
+    pub park_after_occasions: u8,
+    /// Window in which the same card and amount are questioned; 0 never asks.
+    pub duplicate_window_ms: u64,
+    /// Transactions in a batch before settlement is demanded.
+    pub batch_capacity: u16,
+    /// Whether a void needs the card again (D43).
+    pub void_needs_card: bool,
+    /// Whether a till that is not signed in signs in when it is switched on (§3.5.1).
+    pub sign_in_at_power_on: bool,
+    /// Receipts.
+    pub receipt: ReceiptOptions,
+}
+
+impl Config {
+    /// A till with the dialect's defaults.
+    pub fn new(terminal: TerminalId, merchant: MerchantId, merchant_name: impl Into<String>) -> Self {
+        Self {
+            terminal,
+            merchant,
+            merchant_name: merchant_name.into(),
+            operator: "01".to_owned(),
+            serial: None,
+            tpdu: "6000030000".to_owned(),
+            header_management: "603100310000".to_owned(),
+            header_card: "613100310000".to_owned(),
+            currency: Currency::CNY,
+            utc_offset_minutes: CivilTime::CHINA_OFFSET_MINUTES,
+            suite: Suite::DoubleLengthWithTrack,
+            timeouts: Timeouts::default(),
+            resend_count: limits::RESEND_COUNT,
+            park_after_occasions: limits::PARK_AFTER_OCCASIONS,
+            duplicate_window_ms: limits::DUPLICATE_WINDOW_MS,
+            batch_capacity: limits::BATCH_CAPACITY,
+            void_needs_card: true,
+            sign_in_at_power_on: false,
+            receipt: ReceiptOptions::default(),
+        }
+    }
+
+    /// Sends on one occasion, at least one.
+    pub(crate) fn sends(&self) -> u8 {
+        self.resend_count.max(1)
+    }
+
+    /// Transactions a batch may hold.
+    pub(crate) fn capacity(&self) -> usize {
+        usize::from(self.batch_capacity.clamp(1, limits::BATCH_CAPACITY_MAX))
+    }
+}

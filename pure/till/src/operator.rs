@@ -1,0 +1,225 @@
+//! What the cashier asks for, and when it must be refused.
+
+use crate::config::limits::PROOF_BYTES_MAX;
+use crate::machine::{Activity, Goal, PaymentGoal, Till, Turn};
+use crate::receipt::{Receipt, SettlementReceipt};
+use crate::record::Record;
+use crate::settlement::Totals;
+use crate::state::STANS_PER_BATCH_MAX;
+use crate::text::Text;
+use crate::transaction::{Original, Transaction, TransactionKind, TransactionStatus};
+use crate::words::{Effect, HostProof, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
+use types::{Amount, LocalDate, Rrn, Stan};
+
+impl OperatorCommand {
+    fn operation(&self) -> Operation {
+        match self {
+            OperatorCommand::SignIn => Operation::SignIn,
+            OperatorCommand::Sale { .. } | OperatorCommand::Confirm | OperatorCommand::Cancel => Operation::Sale,
+            OperatorCommand::Void { .. } => Operation::Void,
+            OperatorCommand::Refund { .. } => Operation::Refund,
+            OperatorCommand::Balance => Operation::Balance,
+            OperatorCommand::Settle => Operation::Settlement,
+            OperatorCommand::SignOff => Operation::SignOff,
+            OperatorCommand::Echo => Operation::Echo,
+            OperatorCommand::ResumePending => Operation::Pending,
+            OperatorCommand::Reprint { .. } | OperatorCommand::ReprintSettlement => Operation::Reprint,
+            OperatorCommand::ResolveParked { .. } => Operation::ResolveParked,
+        }
+    }
+}
+
+impl Till {
+    pub(crate) fn operator(&mut self, turn: &mut Turn, command: OperatorCommand) {
+        match command {
+            OperatorCommand::Confirm => self.confirm(turn),
+            OperatorCommand::Cancel => self.cancel(turn),
+            OperatorCommand::Reprint { stan } => self.reprint(turn, stan),
+            OperatorCommand::ReprintSettlement => self.reprint_settlement(turn),
+            command if self.job.is_none() => self.start(turn, command),
+            command => self.queue(turn, command),
+        }
+    }
+
+    /// Background work is not interrupted: the command waits. A second one, or one beside another operator's, is refused.
+    fn queue(&mut self, turn: &mut Turn, command: OperatorCommand) {
+        let operation = command.operation();
+        let background = self.job.as_ref().is_some_and(|job| !job.goal.by_operator());
+        if background && self.make_wait(command) {
+            return turn.show(Screen::Working { operation: Operation::Pending });
+        }
+        let text = Screen::Busy.text();
+        turn.emit(Effect::Outcome(Box::new(TransactionOutcome::new(operation, OutcomeStatus::Failed, text))));
+        turn.show(Screen::Busy);
+    }
+
+    fn cancel(&mut self, turn: &mut Turn) {
+        if let Some(command) = self.take_waiting() {
+            let text = Text::new("已取消", "Cancelled");
+            return self.answer(turn, TransactionOutcome::new(command.operation(), OutcomeStatus::Cancelled, text));
+        }
+        match self.activity {
+            Activity::ReadingCard => self.cancel_card(turn),
+            Activity::Confirming => {
+                self.idle();
+                self.decline_duplicate(turn);
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, turn: &mut Turn, command: OperatorCommand) {
+        match command {
+            OperatorCommand::SignIn => self.begin(turn, Goal::SignIn),
+            OperatorCommand::SignOff => self.begin(turn, Goal::SignOff),
+            OperatorCommand::Echo => self.begin(turn, Goal::Echo),
+            OperatorCommand::Settle => self.begin(turn, Goal::Settle),
+            OperatorCommand::ResumePending => self.begin(turn, Goal::Pending { by_operator: true }),
+            OperatorCommand::ResolveParked { stan, proof } => self.resolve_parked(turn, stan, proof),
+            OperatorCommand::Sale { amount } => self.start_payment(turn, plain_goal(TransactionKind::Sale, amount)),
+            OperatorCommand::Balance => match Amount::from_minor(0, self.config.currency) {
+                Some(zero) => self.start_payment(turn, plain_goal(TransactionKind::Balance, zero)),
+                None => self.refuse(turn, Operation::Balance, Text::default()),
+            },
+            OperatorCommand::Void { stan } => match self.void_goal(stan) {
+                Ok(goal) => self.start_payment(turn, goal),
+                Err(why) => self.refuse(turn, Operation::Void, why),
+            },
+            OperatorCommand::Refund { amount, original_rrn, original_date } => {
+                self.start_payment(turn, refund_goal(amount, original_rrn, original_date));
+            }
+            OperatorCommand::Confirm
+            | OperatorCommand::Cancel
+            | OperatorCommand::Reprint { .. }
+            | OperatorCommand::ReprintSettlement => {}
+        }
+    }
+
+    fn start_payment(&mut self, turn: &mut Turn, goal: PaymentGoal) {
+        if let Some(refusal) = self.payment_refusal(&goal) {
+            let outcome = TransactionOutcome {
+                amount: Some(goal.amount),
+                ..TransactionOutcome::new(goal.kind.operation(), OutcomeStatus::Failed, refusal.text())
+            };
+            turn.emit(Effect::Outcome(Box::new(outcome)));
+            return turn.show(refusal);
+        }
+        self.begin(turn, Goal::Payment(goal));
+    }
+
+    /// Why a payment may not begin now.
+    pub(crate) fn payment_refusal(&self, goal: &PaymentGoal) -> Option<Screen> {
+        let state = &self.state;
+        if let Some((stan, reason)) = state.parked() {
+            return Some(Screen::Parked { stan, reason });
+        }
+        if let Some(settlement) = &state.settlement {
+            return Some(Screen::SettlementUnfinished { batch: settlement.batch });
+        }
+        let no_room = !Totals::of(&state.transactions, state.batch).has_room_for(goal.amount.minor());
+        let full = state.transactions.len() >= self.config.capacity() || state.stans_in_batch >= STANS_PER_BATCH_MAX;
+        if full || no_room {
+            return Some(Screen::BatchFull);
+        }
+        let moves_money = goal.kind != TransactionKind::Balance;
+        let unsound = goal.amount.currency() != self.config.currency || (moves_money && goal.amount.minor() == 0);
+        unsound.then(|| Screen::Refused { reason: Text::new("金额无效", "The amount is not valid here") })
+    }
+
+    /// The sale that a void is for: approved, of this batch, not voided yet.
+    fn void_goal(&self, stan: Stan) -> Result<PaymentGoal, Text> {
+        let missing = || Text::new("未找到原交易", "No such sale in this batch");
+        let sale = self.state.transaction(stan).filter(|sale| sale.batch == self.state.batch).ok_or_else(missing)?;
+        if sale.voided_by.is_some() {
+            return Err(Text::new("原交易已撤销", "The sale is voided already"));
+        }
+        if sale.kind != TransactionKind::Sale || sale.status != TransactionStatus::Approved {
+            return Err(Text::new("该交易不可撤销", "Only an approved sale can be voided"));
+        }
+        let original = original_of(sale);
+        Ok(PaymentGoal { original: Some(original), ..plain_goal(TransactionKind::Void, sale.amount) })
+    }
+
+    /// Why the sale that was to be voided cannot be voided any more.
+    pub(crate) fn void_refusal(&self, goal: &PaymentGoal) -> Option<Screen> {
+        let stan = goal.original.as_ref().filter(|_| goal.kind == TransactionKind::Void)?.stan?;
+        self.void_goal(stan).err().map(|reason| Screen::Refused { reason })
+    }
+
+    /// Ends what no machine of the host will acknowledge, on the word of the host's people.
+    fn resolve_parked(&mut self, turn: &mut Turn, stan: Stan, proof: HostProof) {
+        let sound = !proof.reference.is_empty()
+            && proof.reference.len() <= PROOF_BYTES_MAX
+            && proof.operator.len() <= PROOF_BYTES_MAX;
+        if !sound {
+            let why = Text::new("凭据编号无效", "The reference of the host's proof is missing or too long");
+            return self.refuse(turn, Operation::ResolveParked, why);
+        }
+        let parked = self.state.parked().is_some_and(|(parked, _)| parked == stan);
+        let queued = self.state.queued_notices().any(|notice| notice.stan == stan);
+        if !parked && !queued {
+            let why = Text::new("该凭证号无待人工处理事项", "Nothing of this voucher waits for a decision by hand");
+            return self.refuse(turn, Operation::ResolveParked, why);
+        }
+        self.note(turn, Record::ParkedResolved { stan, proof });
+        let text = Text::new("已人工处理", "Resolved by hand on the host's proof");
+        let outcome = TransactionOutcome::new(Operation::ResolveParked, OutcomeStatus::Done, text);
+        self.answer(turn, TransactionOutcome { stan: Some(stan), ..outcome });
+        self.advance(turn);
+    }
+
+    fn refuse(&mut self, turn: &mut Turn, operation: Operation, reason: Text) {
+        let outcome = TransactionOutcome::new(operation, OutcomeStatus::Failed, reason.clone());
+        turn.emit(Effect::Outcome(Box::new(outcome)));
+        turn.show(Screen::Refused { reason });
+    }
+
+    fn answer(&mut self, turn: &mut Turn, outcome: TransactionOutcome) {
+        turn.emit(Effect::Outcome(Box::new(outcome.clone())));
+        turn.show(Screen::Result(Box::new(outcome)));
+    }
+
+    fn reprint(&mut self, turn: &mut Turn, stan: Option<Stan>) {
+        let newest = self.state.transactions.iter().chain(&self.state.last_batch);
+        let found = match stan {
+            Some(stan) => self.find(stan),
+            None => newest.rev().find(|transaction| crate::machine::prints(transaction)).or(None),
+        };
+        let Some(stan) = found.filter(|transaction| crate::machine::prints(transaction)).map(|found| found.stan) else {
+            let why = Text::new("没有可重打印的签购单", "No slip of that voucher");
+            return self.refuse(turn, Operation::Reprint, why);
+        };
+        self.print_copies(turn, stan, true);
+        let outcome = TransactionOutcome::new(Operation::Reprint, OutcomeStatus::Done, Operation::Reprint.text());
+        self.answer(turn, TransactionOutcome { stan: Some(stan), ..outcome });
+    }
+
+    fn reprint_settlement(&mut self, turn: &mut Turn) {
+        let Some(report) = &self.state.last_settlement else {
+            let why = Text::new("没有结算单", "No settlement yet");
+            return self.refuse(turn, Operation::Reprint, why);
+        };
+        let receipt = SettlementReceipt::new(&self.config, report, true);
+        turn.emit(Effect::Print(Box::new(Receipt::Settlement(Box::new(receipt)))));
+        let outcome = TransactionOutcome::new(Operation::Reprint, OutcomeStatus::Done, Operation::Reprint.text());
+        self.answer(turn, outcome);
+    }
+}
+
+fn plain_goal(kind: TransactionKind, amount: Amount) -> PaymentGoal {
+    PaymentGoal { kind, amount, original: None, original_mmdd: String::new() }
+}
+
+fn refund_goal(amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {
+    let original = Original { stan: None, rrn: Some(rrn), authorisation_code: None, date: date.to_string() };
+    PaymentGoal { original: Some(original), original_mmdd: date.mmdd(), ..plain_goal(TransactionKind::Refund, amount) }
+}
+
+fn original_of(sale: &Transaction) -> Original {
+    Original {
+        stan: Some(sale.stan),
+        rrn: sale.rrn(),
+        authorisation_code: sale.authorisation_code(),
+        date: sale.at.date.to_string(),
+    }
+}

@@ -1,0 +1,216 @@
+//! Settlement totals, phases and reports (unionpay-pos §8.3).
+
+use crate::transaction::{Transaction, TransactionKind, TransactionStatus};
+use types::{AMOUNT_MINOR_MAX, BatchNumber, CivilTime, Stan};
+
+/// Digits of one group of F48.
+const GROUP_DIGITS: usize = 31;
+/// Digits of F48 in a settlement.
+pub const TOTALS_DIGITS: usize = 2 * GROUP_DIGITS;
+/// Largest count of a group.
+const COUNT_MAX: u16 = 999;
+
+/// Reconciliation code "balanced" (对账平).
+pub const BALANCED: u8 = 1;
+
+/// Totals of one group of cards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupTotals {
+    /// Debit total, minor units: sales.
+    pub debit_minor: u64,
+    /// Number of debits.
+    pub debit_count: u16,
+    /// Credit total, minor units: voids and refunds.
+    pub credit_minor: u64,
+    /// Number of credits.
+    pub credit_count: u16,
+}
+
+impl GroupTotals {
+    fn debit(&mut self, minor: u64) {
+        self.debit_minor = self.debit_minor.saturating_add(minor);
+        self.debit_count = self.debit_count.saturating_add(1);
+    }
+
+    fn credit(&mut self, minor: u64) {
+        self.credit_minor = self.credit_minor.saturating_add(minor);
+        self.credit_count = self.credit_count.saturating_add(1);
+    }
+
+    fn fits(&self) -> bool {
+        self.debit_minor.max(self.credit_minor) <= AMOUNT_MINOR_MAX
+            && self.debit_count.max(self.credit_count) <= COUNT_MAX
+    }
+
+    fn digits(&self) -> String {
+        format!("{:012}{:03}{:012}{:03}0", self.debit_minor, self.debit_count, self.credit_minor, self.credit_count)
+    }
+}
+
+/// Totals of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Domestic cards (内卡).
+    pub domestic: GroupTotals,
+    /// Foreign cards (外卡).
+    pub foreign: GroupTotals,
+}
+
+impl Totals {
+    /// Totals of the approved transactions of one batch. A voided sale counts in both directions; what was reversed counts
+    /// in none.
+    pub fn of(transactions: &[Transaction], batch: BatchNumber) -> Self {
+        let mut totals = Self::default();
+        transactions
+            .iter()
+            .filter(|transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
+            .for_each(|transaction| totals.count(transaction));
+        totals
+    }
+
+    fn count(&mut self, transaction: &Transaction) {
+        let group = if transaction.domestic() { &mut self.domestic } else { &mut self.foreign };
+        match transaction.kind {
+            TransactionKind::Sale => group.debit(transaction.amount.minor()),
+            TransactionKind::Void | TransactionKind::Refund => group.credit(transaction.amount.minor()),
+            TransactionKind::Balance => {}
+        }
+    }
+
+    /// Whether F48 can carry them with one more payment of `minor` in either direction.
+    pub(crate) fn has_room_for(mut self, minor: u64) -> bool {
+        self.domestic.debit(minor);
+        self.domestic.credit(minor);
+        self.foreign.debit(minor);
+        self.foreign.credit(minor);
+        self.domestic.fits() && self.foreign.fits()
+    }
+
+    /// The 62 digits of F48 in a request.
+    pub(crate) fn digits(&self) -> String {
+        format!("{}{}", self.domestic.digits(), self.foreign.digits())
+    }
+}
+
+/// Reconciliation codes of an 0510: the last digit of each group.
+pub(crate) fn reconciliation_codes(additional_private: &str) -> Option<(u8, u8)> {
+    if additional_private.len() != TOTALS_DIGITS || !additional_private.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let code = |position: usize| additional_private.as_bytes()[position] - b'0';
+    Some((code(GROUP_DIGITS - 1), code(TOTALS_DIGITS - 1)))
+}
+
+/// What an upload carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UploadKind {
+    /// A copy of a refund notice (step 5).
+    Notice,
+    /// The certificate of an approved chip transaction (step 6).
+    Certificate,
+}
+
+/// One message of a batch upload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UploadItem {
+    /// The transaction.
+    pub stan: Stan,
+    /// What of it.
+    pub kind: UploadKind,
+}
+
+/// Everything that must be uploaded, in the order of §8.3. Notices go only when the totals differ (D34).
+pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, balanced: bool) -> Vec<UploadItem> {
+    let approved = || {
+        transactions
+            .iter()
+            .filter(move |transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
+    };
+    let notices = approved()
+        .filter(|transaction| !balanced && transaction.kind == TransactionKind::Refund)
+        .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Notice });
+    let certificates = approved()
+        .filter(|transaction| transaction.kind == TransactionKind::Sale && transaction.chip_read())
+        .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Certificate });
+    notices.chain(certificates).collect()
+}
+
+/// What the host said to the totals.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SettlementAnswer {
+    /// Reconciliation code of domestic cards: 1 balanced, 2 not, 3 error.
+    pub domestic_code: u8,
+    /// The same for foreign cards.
+    pub foreign_code: u8,
+    /// The host's F48, digits.
+    pub host_totals: String,
+    /// F15, `MMDD`.
+    pub settlement_date: Option<String>,
+}
+
+impl SettlementAnswer {
+    /// Whether both groups are balanced. Code 3 counts as not balanced.
+    pub fn balanced(&self) -> bool {
+        self.domestic_code == BALANCED && self.foreign_code == BALANCED
+    }
+}
+
+/// How far a settlement that was answered has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadProgress {
+    /// The host's answer.
+    pub answer: SettlementAnswer,
+    /// What is to be uploaded.
+    pub items: Vec<UploadItem>,
+    /// How many of them are settled one way or the other.
+    pub done: u16,
+    /// How many of them the host acknowledged.
+    pub acknowledged: u16,
+    /// Trace number of the batch end; the same on every send.
+    pub end_stan: Stan,
+    /// Whether the next item was refused too often: only the host or an operator's act goes on.
+    pub parked: bool,
+    /// Transactions whose upload an operator resolved by hand.
+    pub resolved_by_hand: Vec<Stan>,
+}
+
+impl UploadProgress {
+    /// The next item to be sent; `None`: the batch end.
+    pub fn next(&self) -> Option<UploadItem> {
+        self.items.get(usize::from(self.done)).copied()
+    }
+}
+
+/// A settlement that is not finished.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settlement {
+    /// The batch that is being closed.
+    pub batch: BatchNumber,
+    /// Trace number of the 0500; the same on every send.
+    pub stan: Stan,
+    /// What the till says.
+    pub totals: Totals,
+    /// `None` until the host answered the 0500.
+    pub upload: Option<UploadProgress>,
+}
+
+/// A settlement that is finished, for the slip.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SettlementReport {
+    /// The batch that was closed.
+    pub batch: BatchNumber,
+    /// Trace number of the 0500.
+    pub stan: Stan,
+    /// The till's totals.
+    pub totals: Totals,
+    /// The host's answer.
+    pub answer: SettlementAnswer,
+    /// Messages uploaded and acknowledged.
+    pub acknowledged: u16,
+    /// Transactions whose upload an operator resolved by hand.
+    pub resolved_by_hand: Vec<Stan>,
+    /// Approved transactions of other batches, which the host must have closed by itself: not in these totals.
+    pub other_batches: Vec<Stan>,
+    /// Local time of the end.
+    pub at: CivilTime,
+}

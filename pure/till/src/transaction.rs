@@ -1,0 +1,251 @@
+//! What a till remembers of one payment, and what may hang on to it: a reversal, a script notice.
+
+use crate::text::Text;
+use pedlink::{CardSummary, ChipReceipt, FrameTemplate, ResponseSummary, SealedBlob, TraceLine};
+use types::{Amount, AuthorisationCode, BatchNumber, CivilTime, ResponseCode, Rrn, Stan};
+
+/// Which payment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionKind {
+    /// 0200, F3 000000, 60.1 22.
+    Sale,
+    /// 0200, F3 200000, 60.1 23.
+    Void,
+    /// 0220, F3 200000, 60.1 25.
+    Refund,
+    /// 0200, F3 310000, 60.1 01.
+    Balance,
+}
+
+impl TransactionKind {
+    /// Whether a lost answer is reversed (unionpay-pos §3.1). Refunds are re-sent, balance inquiries forgotten.
+    pub fn reversible(self) -> bool {
+        matches!(self, TransactionKind::Sale | TransactionKind::Void)
+    }
+}
+
+/// Where a payment stands. There is no "unknown": what is uncertain is being resolved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionStatus {
+    /// Written down before its first byte left; no answer yet.
+    Sent,
+    /// Host and card approved.
+    Approved,
+    /// Host, card or terminal declined.
+    Declined,
+    /// Nothing left the till.
+    Cancelled,
+    /// A reversal is pending.
+    Reversing,
+    /// The reversal was acknowledged, or the host's people proved that nothing is booked.
+    Reversed,
+    /// A refund that will be sent again.
+    Queued,
+}
+
+impl TransactionStatus {
+    /// Stable lower-case name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            TransactionStatus::Sent => "sent",
+            TransactionStatus::Approved => "approved",
+            TransactionStatus::Declined => "declined",
+            TransactionStatus::Cancelled => "cancelled",
+            TransactionStatus::Reversing => "reversing",
+            TransactionStatus::Reversed => "reversed",
+            TransactionStatus::Queued => "queued",
+        }
+    }
+}
+
+/// The transaction that a void or refund refers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Original {
+    /// Its trace number, if it is of this batch.
+    pub stan: Option<Stan>,
+    /// Its retrieval reference number.
+    pub rrn: Option<Rrn>,
+    /// Its authorisation code.
+    pub authorisation_code: Option<AuthorisationCode>,
+    /// Its date, `YYYY-MM-DD` as printed.
+    pub date: String,
+}
+
+/// One payment of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    /// Which.
+    pub kind: TransactionKind,
+    /// Where it stands.
+    pub status: TransactionStatus,
+    /// Its batch (60.2).
+    pub batch: BatchNumber,
+    /// Its trace number (F11).
+    pub stan: Stan,
+    /// F4; zero for a balance inquiry.
+    pub amount: Amount,
+    /// What may be known of the card.
+    pub card: CardSummary,
+    /// The public fields that were sent; reversals and uploads are built from it.
+    pub template: FrameTemplate,
+    /// From which the PED rebuilds the message; gone once nothing can need it any more.
+    pub blob: Option<SealedBlob>,
+    /// The same with the final chip data.
+    pub final_blob: Option<SealedBlob>,
+    /// What it refers to.
+    pub original: Option<Original>,
+    /// Local time at which it was written down.
+    pub at: CivilTime,
+    /// The same moment on the wall clock, Unix milliseconds.
+    pub wall_ms: u64,
+    /// The host's answer.
+    pub response: Option<ResponseSummary>,
+    /// Chip lines of the receipt.
+    pub chip: ChipReceipt,
+    /// The void that took it back.
+    pub voided_by: Option<Stan>,
+    /// Reason of its reversal (F39 of the 0400).
+    pub reversal_reason: Option<ResponseCode>,
+    /// How it ended, in words.
+    pub message: Text,
+    /// Explanation of the PED, masked; kept for the newest transactions.
+    pub trace: Vec<TraceLine>,
+}
+
+impl Transaction {
+    /// F37 of the answer.
+    pub fn rrn(&self) -> Option<Rrn> {
+        self.response.as_ref().and_then(|response| response.rrn)
+    }
+
+    /// F38 of the answer.
+    pub fn authorisation_code(&self) -> Option<AuthorisationCode> {
+        self.response.as_ref().and_then(|response| response.authorisation_code)
+    }
+
+    /// F39 of the answer.
+    pub fn response_code(&self) -> Option<ResponseCode> {
+        self.response.as_ref().and_then(|response| response.response_code)
+    }
+
+    /// Card organisation: what the host says in 63.1, otherwise what the card is (unionpay-pos §2.6).
+    pub fn organisation(&self) -> String {
+        let told = self.response.as_ref().and_then(|response| response.private_63.as_deref());
+        let told = told.and_then(|field| field.get(..3)).and_then(|code| core::str::from_utf8(code).ok());
+        match told.map(str::trim) {
+            Some(code) if !code.is_empty() && code != "000" => code.to_owned(),
+            _ => self.card.organisation.clone(),
+        }
+    }
+
+    /// Whether it counts as a domestic card (内卡): `CUP` or nothing known.
+    pub fn domestic(&self) -> bool {
+        matches!(self.organisation().as_str(), "CUP" | "" | "000")
+    }
+
+    /// Whether the card was read over its contacts or its antenna.
+    pub fn chip_read(&self) -> bool {
+        matches!(self.card.entry_mode.get(..2), Some("05" | "07" | "96" | "98"))
+    }
+
+    /// Whether the card was read without contact.
+    pub fn contactless(&self) -> bool {
+        matches!(self.card.entry_mode.get(..2), Some("07" | "96" | "98"))
+    }
+
+    pub(crate) fn shred(&mut self) {
+        self.blob = None;
+        self.final_blob = None;
+    }
+}
+
+/// What the answer and the card made of a payment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Where it stands now. A payment that is being reversed stays so whatever stands here.
+    pub status: TransactionStatus,
+    /// In words.
+    pub message: Text,
+    /// The host's answer.
+    pub response: Option<ResponseSummary>,
+    /// Chip lines.
+    pub chip: ChipReceipt,
+    /// Blob with the final chip data.
+    pub final_blob: Option<SealedBlob>,
+    /// DF31, if scripts ran.
+    pub script_results: Option<Vec<u8>>,
+    /// Explanation since the request was sent.
+    pub trace: Vec<TraceLine>,
+}
+
+impl Decision {
+    pub(crate) fn new(status: TransactionStatus, message: Text) -> Self {
+        Self {
+            status,
+            message,
+            response: None,
+            chip: ChipReceipt::default(),
+            final_blob: None,
+            script_results: None,
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// The one reversal that may be pending.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PendingReversal {
+    /// The transaction to be reversed.
+    pub stan: Stan,
+    /// F39 of the 0400: 98 no answer, A0 wrong MAC, 06 the card declined.
+    pub reason: ResponseCode,
+    /// Occasions on which it was not acknowledged.
+    pub occasions: u8,
+    /// Whether it has parked the till.
+    pub parked: bool,
+}
+
+/// The one script result notice that may be pending (0620).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptNotice {
+    /// Its own trace number; the same on every send.
+    pub stan: Stan,
+    /// The scripted transaction.
+    pub original: Stan,
+    /// From which the PED rebuilds it.
+    pub blob: SealedBlob,
+}
+
+/// Something that still has to reach the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pending {
+    /// A script result notice.
+    ScriptNotice {
+        /// The scripted transaction.
+        original: Stan,
+    },
+    /// A reversal.
+    Reversal {
+        /// The transaction to be reversed.
+        stan: Stan,
+        /// Whether it has parked the till.
+        parked: bool,
+    },
+    /// A queued refund.
+    Notice {
+        /// Its trace number.
+        stan: Stan,
+    },
+    /// A settlement that is half done.
+    Settlement {
+        /// Its batch.
+        batch: BatchNumber,
+        /// The upload that has parked it, if one has.
+        parked: Option<Stan>,
+    },
+    /// An order of the host (unionpay-pos §1.3).
+    Order {
+        /// Digit 6 of the header.
+        order: u8,
+    },
+}

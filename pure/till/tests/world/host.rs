@@ -1,0 +1,387 @@
+//! A host that keeps books: enough of the dialect's rules to catch a till that breaks exactly-once. It shares no code with the
+//! till.
+
+use machine::Tick;
+use machine::wire::{Encode, Malformed, Reader, Writer};
+use pedlink::{AccountPart, ChipData, FrameTemplate, ResponseSummary};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{AuthorisationCode, BatchNumber, CardToken, ResponseCode, Rrn, Stan};
+
+/// Codes whose answers may lack a MAC (D18).
+pub fn may_lack_mac(code: ResponseCode) -> bool {
+    ["A0", "77", "97", "03", "30"].contains(&code.text())
+}
+
+/// A frame of the test PED.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// 0 without F64.
+    pub mac_key: u32,
+    pub token: CardToken,
+    pub chip: u8,
+    pub template: FrameTemplate,
+}
+
+impl Request {
+    pub fn new(template: FrameTemplate, account: &AccountPart) -> Self {
+        let chip = match account {
+            AccountPart::None => ChipData::None,
+            AccountPart::Session { chip, .. } | AccountPart::Blob { chip, .. } => *chip,
+        };
+        Self { mac_key: 0, token: CardToken([0; 16]), chip: chip.to_bytes()[0], template }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self::from_bytes(bytes).expect("a frame of the test PED")
+    }
+
+    pub fn batch(&self) -> BatchNumber {
+        BatchNumber::new(self.template.private_60[2..8].parse().unwrap()).unwrap()
+    }
+
+    pub fn network_code(&self) -> &str {
+        &self.template.private_60[8..11]
+    }
+
+    pub fn stan(&self) -> Stan {
+        self.template.stan.expect("F11")
+    }
+
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}", self.template.mti, &self.template.private_60[..2], self.network_code())
+    }
+}
+
+impl Encode for Request {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.mac_key).value(&self.token).u8(self.chip).value(&self.template);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { mac_key: reader.u32()?, token: reader.value()?, chip: reader.u8()?, template: reader.value()? })
+    }
+}
+
+pub fn damage_mac(answer: &[u8]) -> Vec<u8> {
+    let mut damaged = answer.to_vec();
+    damaged[..4].copy_from_slice(&0xDEAD_BEEF_u32.to_be_bytes());
+    damaged
+}
+
+#[derive(Clone, Debug)]
+pub struct Booking {
+    pub minor: u64,
+    pub token: CardToken,
+    pub code: ResponseCode,
+    pub type_code: String,
+    pub reversed: bool,
+    pub voided: bool,
+    pub rrn: Rrn,
+    pub organisation: String,
+}
+
+pub struct TestHost {
+    pub batch: BatchNumber,
+    pub key: u32,
+    pub bookings: BTreeMap<(BatchNumber, Stan), Booking>,
+    pub tombstones: BTreeSet<(BatchNumber, Stan)>,
+    /// Answers by MTI class, batch, trace number.
+    pub answers: BTreeMap<(String, BatchNumber, Stan), ResponseSummary>,
+    pub capks: u8,
+    pub aids: u8,
+    /// Digit 6 of the next answers' header.
+    pub orders: Vec<u8>,
+    /// F39 of the next payments instead of an approval.
+    pub payment_codes: Vec<&'static str>,
+    /// F39 of reversals instead of what the books say.
+    pub reversal_code: Option<&'static str>,
+    pub upload_code: Option<&'static str>,
+    /// Says that the totals differ.
+    pub disagrees: bool,
+    pub uploads: Vec<Request>,
+    pub script_notices: Vec<Request>,
+    pub settlements: Vec<Request>,
+    pub ends: Vec<Request>,
+    pub sign_ins: u32,
+    pub downloads: u32,
+    pub refuses_sign_in: Option<&'static str>,
+    pub scrambled_keys: bool,
+    /// Answers payments without a MAC.
+    pub forgets_mac: bool,
+    counter: u32,
+}
+
+impl Default for TestHost {
+    fn default() -> Self {
+        Self {
+            batch: BatchNumber::new(7).unwrap(),
+            key: 0,
+            bookings: BTreeMap::new(),
+            tombstones: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            capks: 3,
+            aids: 2,
+            orders: vec![],
+            payment_codes: vec![],
+            reversal_code: None,
+            upload_code: None,
+            disagrees: false,
+            uploads: vec![],
+            script_notices: vec![],
+            settlements: vec![],
+            ends: vec![],
+            sign_ins: 0,
+            downloads: 0,
+            refuses_sign_in: None,
+            scrambled_keys: false,
+            forgets_mac: false,
+            counter: 0,
+        }
+    }
+}
+
+impl TestHost {
+    pub fn booked(&self, batch: BatchNumber, stan: Stan) -> bool {
+        self.bookings.get(&(batch, stan)).is_some_and(|booking| booking.code.is_approval() && !booking.reversed)
+    }
+
+    pub fn all_booked(&self) -> Vec<(BatchNumber, Stan)> {
+        self.bookings.keys().copied().filter(|(batch, stan)| self.booked(*batch, *stan)).collect()
+    }
+
+    /// What the card paid in the end, in minor units.
+    pub fn net_minor(&self) -> i64 {
+        let sign = |booking: &Booking| if booking.type_code == "22" { 1 } else { -1 };
+        let live = self.bookings.values().filter(|booking| booking.code.is_approval() && !booking.reversed);
+        live.map(|booking| sign(booking) * i64::try_from(booking.minor).unwrap()).sum()
+    }
+
+    fn rrn(&mut self) -> Rrn {
+        self.counter += 1;
+        Rrn::parse(&format!("093015{:06}", self.counter)).unwrap()
+    }
+
+    /// The bytes of the answer.
+    pub fn handle(&mut self, request: &Request, _now: Tick) -> Vec<u8> {
+        let template = &request.template;
+        let mac_bad = template.with_mac && request.mac_key != self.key;
+        let stale = matches!(template.mti.as_str(), "0200" | "0220") && request.batch() != self.batch;
+        let (code, body) = match template.mti.as_str() {
+            "0200" | "0220" | "0620" if stale => (Some("77"), ResponseSummary::default()),
+            _ if mac_bad => (Some("A0"), ResponseSummary::default()),
+            "0800" => self.network_0800(request),
+            "0820" => self.network_0820(request),
+            "0200" | "0220" => self.financial(request),
+            "0400" => self.reversal(request),
+            "0620" => {
+                self.script_notices.push(request.clone());
+                (Some("00"), ResponseSummary::default())
+            }
+            "0500" => self.settlement(request),
+            "0320" => self.upload(request),
+            other => panic!("MTI {other}"),
+        };
+        let refused = code.is_some_and(|code| ["77", "A0"].contains(&code));
+        let forgotten = self.forgets_mac && template.mti == "0200";
+        let key = if template.with_mac && !refused && !forgotten { self.key } else { 0 };
+        self.answer(request, code, body, key)
+    }
+
+    fn answer(&mut self, request: &Request, code: Option<&str>, body: ResponseSummary, key: u32) -> Vec<u8> {
+        let template = &request.template;
+        let rrn = body.rrn.unwrap_or_else(|| self.rrn());
+        let summary = ResponseSummary {
+            mti: format!("{:04}", template.mti.parse::<u16>().unwrap() + 10),
+            order: self.orders.pop().unwrap_or(0),
+            stan: template.stan,
+            amount_minor: template.amount.map(types::Amount::minor),
+            local_time: Some("093102".to_owned()),
+            local_date: Some("0315".to_owned()),
+            settlement_date: Some("0315".to_owned()),
+            acquirer_id: Some("48020000".to_owned()),
+            rrn: Some(rrn),
+            response_code: code.map(|code| ResponseCode::parse(code).unwrap()),
+            additional_response: Some("03080000   48020000   ".to_owned()),
+            private_60: Some(format!("00{}{}", self.batch, request.network_code())),
+            ..body
+        };
+        let mut writer = Writer::default();
+        writer.u32(key).value(&summary);
+        writer.into_bytes()
+    }
+
+    fn network_0800(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        let mut body = ResponseSummary::default();
+        match request.network_code() {
+            "003" | "004" => {
+                if let Some(code) = self.refuses_sign_in {
+                    return (Some(code), body);
+                }
+                self.sign_ins += 1;
+                self.key += 1;
+                let key = if self.scrambled_keys { 0 } else { self.key };
+                body.private_62 = Some(key.to_be_bytes().to_vec());
+            }
+            "370" | "380" => {
+                self.downloads += 1;
+                let name = request.template.private_62.clone().unwrap();
+                assert!(name.starts_with(&[0x9F, 0x06]));
+                body.private_62 = Some([b"1".to_vec(), name, vec![0xDF, 0x01, 1, 0]].concat());
+            }
+            "371" | "381" => assert_eq!(request.template.private_62, None),
+            other => panic!("0800/{other}"),
+        }
+        (Some("00"), body)
+    }
+
+    /// Lists two entries a page.
+    fn network_0820(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        let total = match request.network_code() {
+            "372" => self.capks,
+            "382" => self.aids,
+            "002" | "301" => return (Some("00"), ResponseSummary::default()),
+            other => panic!("0820/{other}"),
+        };
+        let field = request.template.private_62.clone().unwrap();
+        let listed: u8 = core::str::from_utf8(&field[1..]).unwrap().parse().unwrap();
+        let end = total.min(listed + 2);
+        let mut page = match total {
+            0 => b"0".to_vec(),
+            _ if end < total => b"2".to_vec(),
+            _ => b"1".to_vec(),
+        };
+        for index in listed..end {
+            if request.network_code() == "372" {
+                page.extend_from_slice(&[0x9F, 0x06, 5, 0xA0, 0, 0, 3, 0x33, 0x9F, 0x22, 1, index, 0xDF, 0x05, 8]);
+                page.extend_from_slice(b"20301231");
+            } else {
+                page.extend_from_slice(&[0x9F, 0x06, 8, 0xA0, 0, 0, 3, 0x33, 1, 1, index]);
+            }
+        }
+        (Some("00"), ResponseSummary { private_62: Some(page), ..ResponseSummary::default() })
+    }
+
+    fn financial(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        let key = (request.batch(), request.stan());
+        let identity = (request.template.mti.clone(), key.0, key.1);
+        if let Some(stored) = self.answers.get(&identity) {
+            let code = stored.response_code.unwrap();
+            let code = ["00", "12", "25", "51", "77"].into_iter().find(|known| *known == code.text()).unwrap_or("05");
+            return (Some(code), stored.clone());
+        }
+        let (code, mut body) = self.decide(request);
+        body.response_code = Some(ResponseCode::parse(code).unwrap());
+        body.rrn = Some(self.rrn());
+        let type_code = request.template.private_60[..2].to_owned();
+        if type_code == "01" {
+            return (Some(code), body);
+        }
+        self.answers.insert(identity, body.clone());
+        let booking = Booking {
+            minor: request.template.amount.unwrap().minor(),
+            token: request.token,
+            code: ResponseCode::parse(code).unwrap(),
+            type_code,
+            reversed: false,
+            voided: false,
+            rrn: body.rrn.unwrap(),
+            organisation: "CUP".to_owned(),
+        };
+        assert!(self.bookings.insert(key, booking).is_none(), "one booking per trace number");
+        (Some(code), body)
+    }
+
+    fn decide(&mut self, request: &Request) -> (&'static str, ResponseSummary) {
+        let mut body = ResponseSummary::default();
+        let key = (request.batch(), request.stan());
+        if self.tombstones.contains(&key) {
+            return ("12", body);
+        }
+        if !self.payment_codes.is_empty() {
+            return (self.payment_codes.remove(0), body);
+        }
+        body.authorisation_code = Some(AuthorisationCode::parse(&format!("A{:05}", self.counter + 1)).unwrap());
+        body.private_63 = Some(b"CUP".to_vec());
+        match &request.template.private_60[..2] {
+            "22" | "25" => {}
+            "01" => body.balances = Some("0201156C000000123456".to_owned()),
+            "23" => {
+                let original = request.template.original_61.as_ref().unwrap();
+                assert_eq!(original.len(), 12);
+                let batch = BatchNumber::new(original[..6].parse().unwrap()).unwrap();
+                let stan = Stan::new(original[6..].parse().unwrap()).unwrap();
+                let found =
+                    self.bookings.get_mut(&(batch, stan)).filter(|sale| sale.rrn == request.template.rrn.unwrap());
+                match found {
+                    Some(sale) if !sale.voided && !sale.reversed => sale.voided = true,
+                    Some(_) => return ("12", ResponseSummary::default()),
+                    None => return ("25", ResponseSummary::default()),
+                }
+            }
+            other => panic!("type {other}"),
+        }
+        ("00", body)
+    }
+
+    fn reversal(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        if let Some(code) = self.reversal_code {
+            return (Some(code), ResponseSummary::default());
+        }
+        let key = (request.batch(), request.stan());
+        let Some(booking) = self.bookings.get_mut(&key) else {
+            self.tombstones.insert(key);
+            return (Some("25"), ResponseSummary::default());
+        };
+        assert_eq!((booking.minor, booking.token), (request.template.amount.unwrap().minor(), request.token));
+        let first = !booking.reversed && booking.code.is_approval();
+        booking.reversed = true;
+        if first && booking.type_code == "23" {
+            let original = request.template.original_61.as_ref().expect("C11");
+            let batch = BatchNumber::new(original[..6].parse().unwrap()).unwrap();
+            let stan = Stan::new(original[6..].parse().unwrap()).unwrap();
+            self.bookings.get_mut(&(batch, stan)).expect("the voided sale").voided = false;
+        }
+        (Some("00"), ResponseSummary::default())
+    }
+
+    fn settlement(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        self.settlements.push(request.clone());
+        let digits = request.template.additional_private.clone().unwrap();
+        let code = |group: &str, expected: (u64, u64, u64, u64)| {
+            let number = |range: core::ops::Range<usize>| group[range].parse::<u64>().unwrap();
+            let told = (number(0..12), number(12..15), number(15..27), number(27..30));
+            if told == expected && !self.disagrees { '1' } else { '2' }
+        };
+        let mut totals = (0, 0, 0, 0);
+        for ((batch, _), booking) in &self.bookings {
+            if *batch == request.batch() && booking.code.is_approval() && !booking.reversed {
+                match booking.type_code.as_str() {
+                    "22" => totals = (totals.0 + booking.minor, totals.1 + 1, totals.2, totals.3),
+                    _ => totals = (totals.0, totals.1, totals.2 + booking.minor, totals.3 + 1),
+                }
+            }
+        }
+        let codes = (code(&digits[..31], totals), code(&digits[31..], (0, 0, 0, 0)));
+        let field = format!("{}{}{}{}", &digits[..30], codes.0, &digits[31..61], codes.1);
+        (None, ResponseSummary { additional_private: Some(field), ..ResponseSummary::default() })
+    }
+
+    fn upload(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        match request.network_code() {
+            "207" | "202" => {
+                self.ends.push(request.clone());
+                if request.batch() == self.batch {
+                    self.batch = self.batch.next();
+                }
+                (Some("00"), ResponseSummary::default())
+            }
+            _ => match self.upload_code {
+                Some(code) => (Some(code), ResponseSummary::default()),
+                None => {
+                    self.uploads.push(request.clone());
+                    (Some("00"), ResponseSummary::default())
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! House rules and chores, behind one door: `cargo xtask layers`, `cargo xtask tidy`.
+
+mod layers;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <layers|tidy|rules>\n  layers  who may depend on whom\n  tidy    what the text of a source file must keep\n  rules   both";
+
+fn main() -> ExitCode {
+    let command = std::env::args().nth(1).unwrap_or_default();
+    let result = match command.as_str() {
+        "layers" => layers::check(),
+        "tidy" => tidy::check(),
+        "rules" => layers::check().and_then(|broken| Ok([broken, tidy::check()?].concat())),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(broken) if broken.is_empty() => {
+            println!("{command}: kept");
+            ExitCode::SUCCESS
+        }
+        Ok(broken) => {
+            broken.iter().for_each(|line| eprintln!("{command}: {line}"));
+            ExitCode::from(1)
+        }
+        Err(cause) => {
+            eprintln!("{command}: {cause:#}");
+            ExitCode::from(3)
+        }
+    }
+}
