@@ -21,6 +21,6 @@ pub use client::{Client, ClientLimits, ClientOptions, ExchangeFailed};
 pub use files::{create_private_folder, read_private, write_durably, write_private};
 pub use frame::{FRAME_BYTES_MAX, LENGTH_BYTES};
 pub use identity::{IdentityError, PeerIdentity, RevocationList};
-pub use server::{Handler, Limits, LinkEvent, Reply, Request, Server, Stop};
 pub use rustls::{ClientConfig, ServerConfig};
+pub use server::{Handler, Limits, LinkEvent, Reply, Request, Server, Stop};
 pub use tls::{TlsError, client_config, server_config};

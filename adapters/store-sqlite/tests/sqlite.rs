@@ -396,3 +396,56 @@ fn a_record_or_balance_out_of_range_is_refused_before_anything_is_written() {
     assert!(store.append(&[append("a", 2, b"x", vec![sale("p2", 1)])]).is_err());
     assert_eq!(SqliteStore::open(&path).unwrap().load(machine("a")).unwrap().last_sequence, 1);
 }
+
+/// By hand, in release: `cargo test --release -p store-sqlite -- --ignored --nocapture measure`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn measure() {
+    for (machines, group_size) in [(1, 1), (64, 32), (1024, 256)] {
+        let folder = Folder::new();
+        let mut store = SqliteStore::open(&folder.file("host.db")).unwrap();
+        let names: Vec<String> = (0..machines).map(|number| format!("{number:08}")).collect();
+        let mut sequences = vec![0_u64; machines];
+        let mut at = 0;
+        let started = std::time::Instant::now();
+        let mut appends = 0_u64;
+        while started.elapsed().as_secs_f64() < 3.0 {
+            let group: Vec<Append> = (0..group_size)
+                .map(|_| {
+                    at = (at + 1) % machines;
+                    sequences[at] += 1;
+                    payment_like(&names[at], sequences[at])
+                })
+                .collect();
+            let outcomes = store.append(&group).unwrap();
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Durable(_))));
+            appends += u64::try_from(group_size).unwrap();
+        }
+        let rate = appends as f64 / started.elapsed().as_secs_f64();
+        eprintln!("{machines} machines, groups of {group_size}: {rate:.0} appends a second, {:.0} rows", rate * 11.0);
+    }
+}
+
+/// What an approved sale writes: a record of 400 bytes, two keys, a posting of four legs on two shared accounts, a guard.
+fn payment_like(name: &str, sequence: u64) -> Append {
+    let account = |text: String| AccountName::new(text).unwrap();
+    let leg = |text: String, delta_minor| Leg { account: account(text), delta_minor, currency: Currency::CNY };
+    let key = [name.as_bytes(), &sequence.to_be_bytes()].concat();
+    let legs = vec![
+        leg(format!("card/{name}"), -1),
+        leg("merchant/payable".to_owned(), 1),
+        leg(format!("capture/{name}/{sequence}"), 1),
+        leg("merchant/captures".to_owned(), -1),
+    ];
+    let rows = vec![
+        Row::Unique { space: "intent", key: key.clone(), value: vec![7; 300] },
+        Row::Unique { space: "rrn", key, value: vec![7; 100] },
+        Row::Posting { id: format!("sale/{name}/{sequence}"), legs },
+        Row::BalanceAtLeast {
+            account: account(format!("card/{name}")),
+            currency: Currency::CNY,
+            floor_minor: i64::MIN,
+        },
+    ];
+    append(name, sequence, &[7; 400], rows)
+}

@@ -1,1 +1,120 @@
 //! Everything on one machine, and the engineer's tools.
+//!
+//! *Duty*: the command line of `irontill`: it joins keys, host and terminal into one system in one folder, and gives an engineer the card
+//! lab, the decoder, the vectors, the X-ray, load, benchmark and simulator. *Knows*: everybody; it is the one declared exception to the
+//! rule that apps do not. *Never*: a rule of the field. *Start here*: [`work`], then `system.rs`.
+
+mod bench;
+mod bench_terminal;
+mod bureau;
+mod cards;
+mod decode;
+mod demo;
+mod explain;
+mod host;
+mod load;
+mod pay;
+mod simulate;
+mod system;
+mod till_point;
+mod verdict;
+
+pub use verdict::{Misuse, Verdict};
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A card payment system: terminal, host, keys. Not certified; see the README.
+#[derive(Parser)]
+#[command(name = "irontill", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole system in one place.
+    Demo(demo::Demo),
+    /// One payment on a running or private system.
+    Pay(pay::Pay),
+    /// The card lab.
+    #[command(subcommand)]
+    Card(cards::CardCommand),
+    /// Any message, field by field.
+    Decode(decode::Decode),
+    /// Runs vector files through the product's own code.
+    Vectors {
+        /// Files, or folders of files.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The X-ray of one payment.
+    Explain(explain::Explain),
+    /// The host alone, and what its operators do.
+    #[command(subcommand)]
+    Host(host::HostCommand),
+    /// Terminals that really sign in and pay.
+    Load(load::Load),
+    /// Benchmarks with their limits measured in the same run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The simulator.
+    Sim(simulate::Simulate),
+    /// The key process of a system folder.
+    #[command(hide = true)]
+    KeysProcess {
+        /// The system's folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// The host process of a system folder.
+    #[command(hide = true)]
+    HostProcess {
+        /// The system's folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// A [`Misuse`] for what the caller got wrong, anything else for a fault.
+pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
+    match arguments.command {
+        Command::Demo(demo) => demo.run(),
+        Command::Pay(pay) => pay.run(),
+        Command::Card(card) => card.run(),
+        Command::Decode(decode) => decode.run(),
+        Command::Vectors { paths, json } => run_vectors(&paths, json),
+        Command::Explain(explain) => explain.run(),
+        Command::Host(host) => host.run(),
+        Command::Load(load) => load.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Sim(simulate) => simulate.run(),
+        Command::KeysProcess { data } => system::run_keys_process(&data),
+        Command::HostProcess { data } => system::run_host_process(&data),
+    }
+}
+
+fn run_vectors(paths: &[PathBuf], json: bool) -> anyhow::Result<Verdict> {
+    let report = vectors::run_files(paths)?;
+    if json {
+        println!("{}", report.to_json());
+    } else {
+        for (area, counts) in &report.areas {
+            println!(
+                "{area:<20} {:>5} passed {:>4} failed {:>4} skipped",
+                counts.passed, counts.failed, counts.skipped
+            );
+        }
+        report.skips.iter().for_each(|(reason, count)| println!("skipped {count}: {reason}"));
+        report.failures.iter().for_each(|failure| println!("FAILED {} {}: {}", failure.id, failure.kind, failure.why));
+        println!("{} passed, {} failed, {} skipped", report.total.passed, report.total.failed, report.total.skipped);
+    }
+    Ok(Verdict::of(report.total.failed == 0))
+}

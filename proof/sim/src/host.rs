@@ -58,6 +58,8 @@ pub struct Host {
     pub life: u64,
     /// Whether it has power.
     pub up: bool,
+    /// When it decides next, as planned.
+    pub decides_at_ms: Option<u64>,
     driver: HostDriver<Kind>,
     config: Arc<HostConfig>,
     issuer: IssuerConfig,
@@ -88,13 +90,14 @@ impl Host {
     /// A host that has just been switched on.
     pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: LocalKeys) -> Self {
         let driver = HostDriver::new(Kind { config: Arc::clone(&config) });
-        Self { life: 0, up: true, driver, config, issuer, keys }
+        Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, keys }
     }
 
     /// Loses power: everything in memory is gone.
     pub fn cut(&mut self) {
         self.life += 1;
         self.up = false;
+        self.decides_at_ms = None;
         self.driver = HostDriver::new(Kind { config: Arc::clone(&self.config) });
     }
 

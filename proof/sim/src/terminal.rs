@@ -48,6 +48,8 @@ pub struct Terminal {
     pub mistypes: bool,
     /// When the machines want to be woken next, as planned.
     pub wake_planned_ms: Option<u64>,
+    /// Counts shoppers planned: only the newest one comes.
+    pub shoppers_planned: u64,
     till_config: till::Config,
     ped_config: ped::PedConfig,
     vault: LocalKeys,
@@ -78,6 +80,7 @@ impl Terminal {
             in_reader: 0,
             mistypes: false,
             wake_planned_ms: None,
+            shoppers_planned: 0,
             till_config,
             ped_config,
             vault,
@@ -118,6 +121,11 @@ impl Terminal {
         if forgetful {
             self.till_journal.forget_last(Till::machine_id());
         }
+    }
+
+    /// Whether the PED was enrolled.
+    pub fn holds_master_key(&self) -> bool {
+        self.ped.as_ref().is_some_and(|ped| ped.machine().holdings().master_key.is_some())
     }
 
     /// The till, while there is power.
@@ -166,7 +174,7 @@ impl Terminal {
 
     /// A machine's state is exactly what replaying its journal gives: compares them.
     pub fn replays_to_itself(&mut self) -> bool {
-        let Some(live) = self.till.as_ref().map(|till| format!("{:?}", till.machine().state())) else { return true };
+        let Some(live) = self.till.as_ref().map(|till| till.machine().state()) else { return true };
         let config = self.till_config.clone();
         let replayed = SingleDriver::open(
             &mut self.till_journal,
@@ -174,7 +182,7 @@ impl Terminal {
             till::Record::is_snapshot,
             |records, last| Till::restore(config, records, last),
         );
-        format!("{:?}", replayed.expect("a simulated journal is sound").machine().state()) == live
+        replayed.expect("a simulated journal is sound").machine().state() == live
     }
 }
 

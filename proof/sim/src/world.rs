@@ -1,6 +1,6 @@
 //! The world of one run: terminals, hosts, the network between them, shoppers, and power that fails.
 
-use crate::auditor::{Auditor, Claim, IntentName};
+use crate::auditor::{Auditor, Claim};
 use crate::faults::Faults;
 use crate::host::{Ask, Host, load_card};
 use crate::lab::{TestIssuer, test_parameters};
@@ -32,6 +32,12 @@ const CARD_MONEY_MINOR: i64 = 500_000_000;
 const HEALING_MS_MAX: u64 = 6 * 3_600_000;
 /// Sales remembered for refunds, for each terminal.
 const REFUNDABLE_MAX: usize = 40;
+/// Chance in millionths that a cashier gives a command although the till is busy.
+const IMPATIENT: u32 = 20_000;
+/// Chance in millionths that a shopper who voids brings another card than the one that paid.
+const WRONG_CARD: u32 = 100_000;
+/// One world in so many has a terminal that explains its payments.
+const EXPLAINING_WORLDS: u64 = 4;
 /// Host processes that share the disk.
 const HOSTS: usize = 2;
 
@@ -39,7 +45,7 @@ enum Happening {
     Terminal { index: usize, life: u64, waiting: Waiting },
     TerminalWake { index: usize, life: u64 },
     TerminalRestart { index: usize },
-    Shopper { index: usize },
+    Shopper { index: usize, turn: u64 },
     RequestArrives { host: usize, connection: u64, frame: Vec<u8> },
     ResponseArrives { index: usize, life: u64, exchange: u64, frame: Vec<u8> },
     LineFails { index: usize, life: u64, exchange: u64, sent_any: bool },
@@ -52,6 +58,7 @@ enum Happening {
 
 #[derive(Clone)]
 struct Refundable {
+    stan: Stan,
     rrn: Rrn,
     amount: Amount,
     date: LocalDate,
@@ -126,8 +133,6 @@ impl World {
         let entropy = SeededEntropy(Mutex::new(random.fork()));
         let mut master_key = [0; vault_soft::MASTER_KEY_BYTES];
         random.fill(&mut master_key);
-        let with_transport = MasterSecrets::generate(&entropy, VaultKind::Host)?;
-        drop(with_transport);
         let secrets = MasterSecrets::generate(&entropy, VaultKind::Host)?;
         let vault = Arc::new(SoftVault::new(secrets, Box::new(entropy), Box::new(Moving(Default::default()))));
         let host_keys = LocalKeys::new(Arc::clone(&vault), Caller::Host);
@@ -172,7 +177,9 @@ impl World {
             let peer = self.peers[self.peers.len() - 1];
             let mut till = till::Config::new(peer.terminal, peer.merchant, "SIMULATED SHOP");
             till.duplicate_window_ms = 0;
-            let ped = PedConfig::attended(peer.terminal, peer.merchant);
+            let mut ped = PedConfig::attended(peer.terminal, peer.merchant);
+            // Explanations cost half of a run. They move no money, but the first terminal of some worlds gives them.
+            ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
             let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
             self.terminals.push(Terminal::new(till, ped, ped_keys, wallets));
             self.refundable.push(Vec::new());
@@ -180,7 +187,7 @@ impl World {
         for index in 0..self.terminals.len() {
             self.power_on(index);
             let delay = self.shoppers.between(1, 5_000);
-            self.schedule.after(delay, Happening::Shopper { index });
+            self.plan_shopper(index, delay);
         }
         Ok(())
     }
@@ -315,7 +322,7 @@ impl World {
             Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, waiting),
             Happening::TerminalWake { index, life } => self.terminal_wakes(index, life),
             Happening::TerminalRestart { index } => self.power_on(index),
-            Happening::Shopper { index } => self.shopper_acts(index),
+            Happening::Shopper { index, turn } => self.shopper_acts(index, turn),
             Happening::RequestArrives { host, connection, frame } => self.request_arrives(host, connection, frame),
             Happening::ResponseArrives { index, life, exchange, frame } => {
                 let frame = OpaqueFrame::new(frame);
@@ -352,16 +359,11 @@ impl World {
         self.note("power on", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         self.soon(index, life, 1, Waiting::Ped(ped::Event::PowerOn));
         self.soon(index, life, 2, Waiting::Till(till::Event::PowerOn));
-        if life == 0 {
-            self.adopt_master_key(index);
+        // It is enrolled until it holds its master key, which lies in the vault that all share here.
+        if !self.terminals[index].holds_master_key() {
+            let key = self.store_master_key(self.peers[index].terminal);
+            self.soon(index, life, 1, Waiting::Ped(ped::Event::AdoptMasterKey(key)));
         }
-    }
-
-    /// The terminal comes from the factory with its master key in the vault that all share here.
-    fn adopt_master_key(&mut self, index: usize) {
-        let terminal = self.peers[index].terminal;
-        let key = self.store_master_key(terminal);
-        self.soon(index, 0, 1, Waiting::Ped(ped::Event::AdoptMasterKey(key)));
     }
 
     fn store_master_key(&mut self, terminal: TerminalId) -> keys::KeyBlock<keys::TerminalMaster> {
@@ -479,6 +481,7 @@ impl World {
 
     fn outcome(&mut self, index: usize, outcome: &TransactionOutcome) {
         *self.outcomes.entry(outcome.status.name()).or_default() += 1;
+        if std::env::var("SIMDBG").is_ok() { eprintln!("{} t{index} {:?} {:?} {:?} {}", self.schedule.now_ms(), outcome.operation, outcome.status, outcome.stan, outcome.message.en); }
         self.note(
             "outcome",
             format!("{index} {:?} {:?} {:?}", outcome.operation, outcome.status, outcome.stan).as_bytes(),
@@ -486,18 +489,18 @@ impl World {
         if outcome.operation == Operation::Sale && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
         }
-        if matches!(outcome.operation, Operation::Reversal | Operation::Pending) {
-            return;
+        if outcome.operation != Operation::Reversal {
+            let delay = self.shoppers.between(1_000, 15_000);
+            self.plan_shopper(index, delay);
         }
-        let delay = self.shoppers.between(1_000, 15_000);
-        self.schedule.after(delay, Happening::Shopper { index });
     }
 
     fn remember_for_refunds(&mut self, index: usize, outcome: &TransactionOutcome) {
         let till = self.terminals[index].till();
         let found = outcome.stan.and_then(|stan| till.and_then(|till| till.find(stan)));
         let (Some(rrn), Some(amount), Some(transaction)) = (outcome.rrn, outcome.amount, found) else { return };
-        let sale = Refundable { rrn, amount, date: transaction.at.date, wallet: self.terminals[index].in_reader };
+        let wallet = self.terminals[index].in_reader;
+        let sale = Refundable { stan: transaction.stan, rrn, amount, date: transaction.at.date, wallet };
         let list = &mut self.refundable[index];
         if list.len() >= REFUNDABLE_MAX {
             list.remove(0);
@@ -521,21 +524,38 @@ impl World {
 
     // --- shoppers ---
 
-    fn shopper_acts(&mut self, index: usize) {
+    /// One shopper at a time stands before a terminal: planning the next one sends away whoever was planned before.
+    fn plan_shopper(&mut self, index: usize, delay_ms: u64) {
+        self.terminals[index].shoppers_planned += 1;
+        let turn = self.terminals[index].shoppers_planned;
+        self.schedule.after(delay_ms, Happening::Shopper { index, turn });
+    }
+
+    fn shopper_acts(&mut self, index: usize, turn: u64) {
+        if self.terminals[index].shoppers_planned != turn {
+            return;
+        }
         let Some(till) = self.terminals[index].till() else {
-            return self.schedule.after(5_000, Happening::Shopper { index });
+            return self.plan_shopper(index, 5_000);
         };
-        if !till.is_idle() {
-            return self.schedule.after(1_000, Happening::Shopper { index });
+        // A command given to a busy till waits or is refused: that too must happen at times.
+        if !till.is_idle() && !self.shoppers.chance(IMPATIENT) {
+            return self.plan_shopper(index, 1_000);
         }
         if self.healing_since_ms.is_some() {
             return;
         }
-        let command = self.draw_command(index);
+        let Some(till) = self.terminals[index].till() else { return };
+        let hung = till.state().settlement.is_some() || till.status().parked.is_some();
+        let command = if hung && self.shoppers.chance(500_000) {
+            OperatorCommand::ResumePending
+        } else {
+            self.draw_command(index)
+        };
         let life = self.terminals[index].life;
         self.soon(index, life, 1, Waiting::Till(till::Event::Operator(command)));
         // Should the outcome be lost in a power cut, the next shopper comes anyway.
-        self.schedule.after(400_000, Happening::Shopper { index });
+        self.plan_shopper(index, 400_000);
     }
 
     fn draw_command(&mut self, index: usize) -> OperatorCommand {
@@ -572,7 +592,12 @@ impl World {
         if approved.is_empty() {
             self.draw_sale()
         } else {
-            OperatorCommand::Void { stan: *self.shoppers.pick(&approved) }
+            let stan = *self.shoppers.pick(&approved);
+            let sold = self.refundable[index].iter().rev().find(|sale| sale.stan == stan);
+            if let Some(wallet) = sold.map(|sale| sale.wallet).filter(|_| !self.shoppers.chance(WRONG_CARD)) {
+                self.terminals[index].in_reader = wallet;
+            }
+            OperatorCommand::Void { stan }
         }
     }
 
@@ -655,9 +680,14 @@ impl World {
 
     // --- the host ---
 
-    fn plan_host(&mut self, host: usize, delay_ms: u64) {
-        let life = self.hosts[host].life;
-        self.schedule.after(delay_ms, Happening::HostDecide { host, life });
+    fn plan_host(&mut self, host: usize, at_ms: u64) {
+        let at_ms = at_ms.max(self.schedule.now_ms());
+        let planned = self.hosts[host].decides_at_ms;
+        if planned.is_none_or(|planned| planned > at_ms) {
+            self.hosts[host].decides_at_ms = Some(at_ms);
+            let life = self.hosts[host].life;
+            self.schedule.at(at_ms, Happening::HostDecide { host, life });
+        }
     }
 
     fn host_lives(&mut self, host: usize, life: u64) -> bool {
@@ -679,12 +709,16 @@ impl World {
             return;
         }
         let now = self.now();
+        self.hosts[host].decides_at_ms = None;
         let asks = self.hosts[host].decide(now, &mut self.store);
         self.carry_out(host, life, asks);
+        if self.hosts[host].life != life {
+            return;
+        }
         let delay = self.power.between(0, 4);
         self.schedule.after(delay, Happening::HostWrite { host, life });
         if let Some(deadline) = self.hosts[host].deadline_ms() {
-            self.schedule.at(deadline, Happening::HostDecide { host, life });
+            self.plan_host(host, deadline);
         }
     }
 

@@ -148,6 +148,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    type Area = (&'static str, fn(&Value) -> Outcome);
+
     const PUBLISHED: &[&str] = &[
         "output",
         "arqc",
@@ -173,7 +175,7 @@ mod tests {
 
     /// The case with the last character of what it publishes changed.
     fn spoilt(case: &Value) -> Value {
-        let name = PUBLISHED.iter().find(|name| case[**name].as_str().is_some_and(|text| text.len() > 2));
+        let name = PUBLISHED.iter().find(|name| case[**name].as_str().is_some_and(|text| !text.is_empty()));
         let name = *name.unwrap_or_else(|| panic!("{} publishes nothing known", case["id"]));
         let mut text = case[name].as_str().map(str::to_owned).expect("found as text");
         let last = text.pop().expect("not empty");
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_valid_case_fails_when_its_published_value_is_changed() {
-        let runners: [(&str, fn(&Value) -> Outcome); 4] = [
+        let runners: [Area; 4] = [
             ("mac", crate::mac::run),
             ("pin-blocks", crate::pin_blocks::run),
             ("key-mgmt", crate::key_mgmt::run),
@@ -196,7 +198,7 @@ mod tests {
             let text = std::fs::read(path).expect("the vector file is there");
             let cases: Vec<Value> = serde_json::from_slice(&text).expect("a JSON array");
             let valid = |case: &&Value| case["malformed"] != true && case["result"] != "invalid";
-            for case in cases.iter().filter(valid).filter(|case| case["result"] != "valid" || case["wrapped"] != "") {
+            for case in cases.iter().filter(valid) {
                 let outcome = run(&spoilt(case));
                 assert!(matches!(outcome, Outcome::Failed(_)), "{}: {outcome:?}", case["id"]);
             }

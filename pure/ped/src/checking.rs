@@ -7,7 +7,7 @@ use crate::session::HostAnswer;
 use crate::trace;
 use iso8583::Message;
 use iso8583::unionpay::Opened;
-use pedlink::{Expected, OpaqueFrame, PedReply, ResponseFault, ResponseSummary};
+use pedlink::{Expected, OpaqueFrame, PedReply, ResponseFault, ResponseSummary, TraceLine};
 use types::ResponseCode;
 
 /// Bytes of F64 at the end of a message that has one.
@@ -15,12 +15,17 @@ const MAC_BYTES: usize = crate::compose::MAC_BYTES;
 
 impl Ped {
     pub(crate) fn check_response(&mut self, frame: &OpaqueFrame, expected: &Expected) {
-        let trace = trace::of_message("response", frame.expose());
+        let trace = self.explain_message("response", frame);
         let result = match check::open(frame.expose()) {
             Ok(opened) => self.judge(&opened, expected).map(Box::new),
             Err(fault) => Err(fault),
         };
         self.reply(PedReply::ResponseChecked { result, trace });
+    }
+
+    /// A message field by field, if explanations are wanted.
+    pub(crate) fn explain_message(&self, topic: &str, frame: &OpaqueFrame) -> Vec<TraceLine> {
+        if self.config.explains { trace::of_message(topic, frame.expose()) } else { Vec::new() }
     }
 
     fn judge(&mut self, opened: &Opened<'_>, expected: &Expected) -> Result<ResponseSummary, ResponseFault> {

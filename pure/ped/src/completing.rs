@@ -5,7 +5,6 @@ use crate::chip::ChipRecord;
 use crate::compose::{self, AccountFields, Columns, MAC_BYTES};
 use crate::machine::Ped;
 use crate::session::Stage;
-use crate::trace;
 use keys::{Refusal, WorkingKeys};
 use pedlink::{AccountPart, ChipData, FrameTemplate, OpaqueFrame, PedReply, SealedBlob};
 use types::{SecretBytes, Track2};
@@ -73,7 +72,7 @@ impl Ped {
             self.put_mac(&mut body)?;
         }
         let frame = OpaqueFrame::new(compose::frame(template, &body).ok_or(Incomplete::Envelope)?);
-        let trace = trace::of_message("request", frame.expose());
+        let trace = self.explain_message("request", &frame);
         let blob = parts.map(|parts| self.keep(&parts.stored, account)).transpose()?;
         Ok(PedReply::FrameCompleted { frame, blob, trace })
     }

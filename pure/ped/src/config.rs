@@ -55,6 +55,8 @@ pub struct PedConfig {
     pub suite: Suite,
     /// Algorithm of F64.
     pub mac_algorithm: MacAlgorithm,
+    /// Whether answers carry the explanation of what was done. It costs more time than the payment and moves no money.
+    pub explains: bool,
     /// How long `ReadCard` waits for a card, in milliseconds.
     pub card_wait_ms: u64,
     /// How long a card may take for one answer before it counts as mute, in milliseconds.
@@ -82,6 +84,7 @@ impl PedConfig {
             cardholder_selects: false,
             suite: Suite::Classic { encrypt_tracks: true },
             mac_algorithm: MacAlgorithm::UnionPayEcb,
+            explains: true,
             card_wait_ms: 60_000,
             card_answer_ms: 10_000,
             pin_wait_ms: 60_000,

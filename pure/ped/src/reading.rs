@@ -39,7 +39,7 @@ impl Ped {
         }
         self.forget_session();
         self.record(Record::SessionOpened { session: number });
-        self.session = Some(Session::new(number, transaction));
+        self.session = Some(Session::new(number, transaction, self.config.explains));
         self.wait_at_most(self.config.card_answer_ms);
         self.effect(Effect::NeedEntropy { bytes: ENTROPY_BYTES as u16 });
     }
@@ -222,7 +222,9 @@ impl Ped {
         let session = self.session.as_mut()?;
         if let Some(kernel) = session.kernel.as_ref().filter(|_| decision != CardDecision::AccountOnly) {
             session.chip.request = chip::collect(|tag| kernel.data().get(tag));
-            session.first_cryptogram = trace::cryptogram(kernel.data(), "CDOL1", tags::CDOL1);
+            if session.explains {
+                session.first_cryptogram = trace::cryptogram(kernel.data(), "CDOL1", tags::CDOL1);
+            }
         }
         session.pending = Some(decision);
         let wants_pin = session.transaction.force_online_pin

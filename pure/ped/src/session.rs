@@ -70,6 +70,8 @@ pub(crate) struct Finished {
 pub(crate) struct Session {
     pub(crate) number: u32,
     pub(crate) transaction: CardTransaction,
+    /// Whether a trace is kept.
+    pub(crate) explains: bool,
     pub(crate) stage: Stage,
     pub(crate) kernel: Option<Box<Kernel>>,
     pub(crate) account: Option<CardAccount>,
@@ -97,10 +99,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(number: u32, transaction: CardTransaction) -> Self {
+    pub(crate) fn new(number: u32, transaction: CardTransaction, explains: bool) -> Self {
         Self {
             number,
             transaction,
+            explains,
             stage: Stage::Entropy,
             kernel: None,
             account: None,
@@ -147,7 +150,9 @@ impl Session {
 
     /// A remark for the trace.
     pub(crate) fn remark(&mut self, topic: &str, text: impl Into<String>) {
-        self.remarks.push(crate::trace::line(topic, text));
+        if self.explains {
+            self.remarks.push(crate::trace::line(topic, text));
+        }
     }
 }
 
@@ -166,7 +171,7 @@ mod tests {
             account_only: false,
             force_online_pin: false,
         };
-        let mut session = Session::new(1, transaction);
+        let mut session = Session::new(1, transaction, true);
         session.account = CardAccount::read(Some(&[0x62; 8]), None, None, None).ok();
         session.pin_block = Some(Zeroizing::new([1; 8]));
         session.answer = Some(HostAnswer { response_code: None, issuer_data: vec![1] });

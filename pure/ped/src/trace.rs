@@ -33,7 +33,7 @@ pub(crate) fn line(topic: &str, text: impl Into<String>) -> TraceLine {
 
 /// Upper-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    iso8583::describe::hex(bytes)
 }
 
 /// A value for people: masked if it may not be shown. Scripts may carry an enciphered PIN; their commands are shown as APDUs.
@@ -116,6 +116,9 @@ pub(crate) fn online_result(result: &OnlineResult) -> String {
 
 /// Everything to be said of a session so far.
 pub(crate) fn of_session(session: &Session) -> Vec<TraceLine> {
+    if !session.explains {
+        return Vec::new();
+    }
     let mut lines = session.remarks.clone();
     if let Some(kernel) = session.kernel.as_ref() {
         lines.extend(apdus(kernel));

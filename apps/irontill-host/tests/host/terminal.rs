@@ -171,6 +171,15 @@ impl Terminal {
         body
     }
 
+    /// Ends the batch as one that did not balance, with nothing uploaded: the host closes it on its own totals.
+    pub fn end_batch(&mut self) {
+        let mut body = self.base(b"0320");
+        body.private_data = Some(SecretBytes::new(iso8583::unionpay::format_batch_end(0)));
+        body.f60 = Some(F60::management(0, self.batch, 202));
+        assert_eq!(code(&self.send_plain(&body).unwrap()), "00");
+        self.batch += 1;
+    }
+
     /// Sends under the MAC; the answer's MAC, if it has one, must be right.
     pub fn send(&mut self, body: &Body) -> Answer {
         let keys = self.keys.as_ref().unwrap();

@@ -64,7 +64,8 @@ impl RsaPublicKey {
         if base >= modulus {
             return Err(OdaError::SignatureLength);
         }
-        let result = base.modpow(&BigUint::from_bytes_be(&self.exponent), &modulus).to_bytes_be();
+        let squarings = if self.exponent.ends_with(&EXPONENT_65537) { 16 } else { 1 };
+        let result = power(&base, squarings, &modulus).to_bytes_be();
         let mut output = vec![0; self.modulus.len()];
         let start = output.len() - result.len().min(output.len());
         output[start..].copy_from_slice(&result);
@@ -72,9 +73,29 @@ impl RsaPublicKey {
     }
 }
 
+/// `base` to the power of 2^squarings + 1. Both exponents that EMV allows are of this form, and so few steps are done long
+/// before the library's general method has built its table.
+fn power(base: &BigUint, squarings: u32, modulus: &BigUint) -> BigUint {
+    let squared = (0..squarings).fold(base.clone(), |square, _| &square * &square % modulus);
+    squared * base % modulus
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_exponents_give_what_the_library_s_general_method_gives() {
+        let modulus: Vec<u8> = (0..128).map(|at: u8| at.wrapping_mul(73) | 0x81).collect();
+        let base: Vec<u8> = (0..128).map(|at: u8| at.wrapping_mul(31) & 0x7F).collect();
+        for exponent in [&EXPONENT_3[..], &EXPONENT_65537, &[0, 3], &[0, 1, 0, 1]] {
+            let expected = BigUint::from_bytes_be(&base)
+                .modpow(&BigUint::from_bytes_be(exponent), &BigUint::from_bytes_be(&modulus))
+                .to_bytes_be();
+            let applied = RsaPublicKey::new(&modulus, exponent).expect("key").apply(&base).expect("result");
+            assert_eq!(BigUint::from_bytes_be(&applied), BigUint::from_bytes_be(&expected), "{exponent:?}");
+        }
+    }
 
     #[test]
     fn small_numbers_come_out_right_and_padded() {

@@ -1,0 +1,130 @@
+//! The card bureau of the demo: brings the public test cards and their keys into the built-in issuer.
+
+use crate::system::Folder;
+use anyhow::{Context, anyhow};
+use card::{CardAccountData, CryptogramScheme, profiles};
+use irontill_host::{Admin, IssuerCard, IssuerPin, TransportedKey, WrappedKey};
+use issuer::{CardScript, EntryModes, Scheme};
+use keys::{
+    Algorithm, IssuerMasterAc, IssuerMasterMac, KeyBlock, KeyCheckValue, KeyEncryption, Owner, PinEncryption,
+    PinReferenceKey, UsageMarker,
+};
+use paycrypto::TdesKey;
+use std::collections::BTreeMap;
+use types::Currency;
+
+/// Opening balance of a test card: 50,000.00.
+const OPENING_BALANCE_MINOR: i64 = 5_000_000;
+/// Largest amount of one transaction: 20,000.00.
+const SINGLE_LIMIT_MINOR: u64 = 2_000_000;
+
+struct Bureau<'a> {
+    admin: &'a mut Admin,
+    under: KeyBlock<KeyEncryption>,
+    transport: TdesKey,
+    pin_key: TdesKey,
+    pin_block_key: KeyBlock<PinEncryption>,
+    reference_key: KeyBlock<PinReferenceKey>,
+    masters: BTreeMap<u8, (KeyBlock<IssuerMasterAc>, KeyBlock<IssuerMasterMac>)>,
+}
+
+fn crypto(cause: paycrypto::CryptoError) -> anyhow::Error {
+    anyhow!("{cause}")
+}
+
+fn random_key() -> anyhow::Result<TdesKey> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    TdesKey::new(&bytes).map_err(crypto)
+}
+
+/// Loads every test card that the issuer does not know yet.
+pub fn load_test_cards(folder: &Folder) -> anyhow::Result<()> {
+    let mut admin = folder.admin()?;
+    if admin.cards()? >= profiles().len() {
+        return Ok(());
+    }
+    let today = irontill_host::today_utc();
+    let mut bureau = Bureau::open(&mut admin)?;
+    for profile in profiles() {
+        let card = bureau.card(&profile.account()).with_context(|| profile.name)?;
+        bureau.admin.load_card(card, today)?;
+    }
+    Ok(())
+}
+
+impl<'a> Bureau<'a> {
+    fn open(admin: &'a mut Admin) -> anyhow::Result<Self> {
+        let owner = Owner::new("test issuer").context("an owner's name")?;
+        let transport = random_key()?;
+        let public_key = admin.transport_public_key()?;
+        let enciphered = sim::lab::transport_envelope(&public_key, &*transport.expose_bytes())?;
+        let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(&transport));
+        let under = admin.import_transport_key(&owner, 1, &TransportedKey { enciphered, check })?;
+        let pin_key = random_key()?;
+        let pin_block_key = import(admin, &under, &transport, &pin_key)?;
+        let reference_key = admin.kept_or_generated_key(&owner, Algorithm::HmacSha256)?;
+        Ok(Self { admin, under, transport, pin_key, pin_block_key, reference_key, masters: BTreeMap::new() })
+    }
+
+    fn masters(
+        &mut self,
+        card: &CardAccountData,
+    ) -> anyhow::Result<(KeyBlock<IssuerMasterAc>, KeyBlock<IssuerMasterMac>)> {
+        let version = card.scheme.cryptogram_version_number();
+        if let Some(masters) = self.masters.get(&version) {
+            return Ok(masters.clone());
+        }
+        let clear = |key: &types::Secret<16>| TdesKey::new(key.expose()).map_err(crypto);
+        let ac = import(self.admin, &self.under, &self.transport, &clear(&card.issuer_keys.cryptogram)?)?;
+        let mac = import(self.admin, &self.under, &self.transport, &clear(&card.issuer_keys.integrity)?)?;
+        self.masters.insert(version, (ac, mac));
+        Ok(self.masters[&version].clone())
+    }
+
+    fn card(&mut self, card: &CardAccountData) -> anyhow::Result<IssuerCard> {
+        let (master_ac, master_mac) = self.masters(card)?;
+        let pan = card.pan.expose().as_bytes();
+        let block = paycrypto::pin_block::encipher_format_0(&self.pin_key, &card.pin, pan).map_err(crypto)?;
+        let (organisation, scheme) = match card.scheme {
+            CryptogramScheme::UnionPay => (*b"CUP", Scheme::UnionPay),
+            CryptogramScheme::VisaCvn18 => (*b"VIS", Scheme::VisaCvn18),
+            CryptogramScheme::MastercardCvn20 => (*b"MCC", Scheme::MastercardCvn20),
+            CryptogramScheme::VisaCvn10 => anyhow::bail!("the built-in issuer has no rules for CVN 10"),
+        };
+        Ok(IssuerCard {
+            pan: card.pan.duplicate(),
+            card_sequence: card.sequence_number,
+            organisation,
+            currency: Currency::CNY,
+            floor_minor: 0,
+            opening_minor: OPENING_BALANCE_MINOR,
+            single_limit_minor: Some(SINGLE_LIMIT_MINOR),
+            scheme,
+            master_ac,
+            master_mac: Some(master_mac),
+            pin: Some(IssuerPin { block, key: self.pin_block_key.clone(), reference_key: self.reference_key.clone() }),
+            entry_modes: EntryModes::CHIP_CARD,
+            // Many programs hold "the same" test card at once, each with a counter of its own.
+            atc_once: false,
+            script: card.sends_script.then(|| CardScript {
+                identifier: [0, 0, 0, 1],
+                tag: [0x9F, 0x58],
+                value: vec![0x02],
+            }),
+        })
+    }
+}
+
+fn import<U: UsageMarker>(
+    admin: &mut Admin,
+    under: &KeyBlock<KeyEncryption>,
+    transport: &TdesKey,
+    key: &TdesKey,
+) -> anyhow::Result<KeyBlock<U>> {
+    let mut enciphered = key.expose_bytes().to_vec();
+    paycrypto::encrypt_ecb(transport, &mut enciphered).map_err(crypto)?;
+    let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(key));
+    let wrapped = WrappedKey { enciphered, check, version: 1 };
+    Ok(admin.import_key(under, Algorithm::TdesDouble, &wrapped)?)
+}

@@ -1,0 +1,199 @@
+//! `irontill host`: the host alone, and what its operators do on a system's folder.
+
+use crate::system::{Folder, System};
+use crate::verdict::{Misuse, Verdict};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use irontill_host::{Admin, EnrolmentOrder, TransportedKey};
+use keys::KeyCheckValue;
+use serde_json::json;
+use std::path::PathBuf;
+use types::{Currency, MerchantId, TerminalId};
+
+/// The host alone, and what its operators do.
+#[derive(Subcommand)]
+pub enum HostCommand {
+    /// Starts key process and host of a folder and serves until it is stopped.
+    Serve {
+        /// Folder of the system.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Prints the public key to which terminals encipher their transport key (PEM).
+    TransportKey {
+        /// Folder of the system.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Enrols a terminal: certificate and master key in exchange for certificate request and transport key.
+    Enrol(Enrol),
+    /// Lists enrolled terminals.
+    List {
+        /// Folder of the system.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Checks the whole store: chains, postings, balances.
+    Verify {
+        /// Folder of the system.
+        #[arg(long)]
+        data: PathBuf,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A terminal to enrol.
+#[derive(Args)]
+pub struct Enrol {
+    /// Folder of the system.
+    #[arg(long)]
+    data: PathBuf,
+    /// Terminal id (F41), 8 characters.
+    #[arg(long)]
+    terminal: String,
+    /// Merchant id (F42), 15 characters.
+    #[arg(long)]
+    merchant: String,
+    /// Name for people.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Certificate request (PKCS #10, PEM).
+    #[arg(long)]
+    csr: PathBuf,
+    /// File with the transport key: 16 bytes, RSA-OAEP with SHA-256 to the public key of `transport-key`, in hex.
+    #[arg(long)]
+    transport_key: PathBuf,
+    /// Check value of the transport key: first four bytes of eight zero bytes enciphered under it, in hex.
+    #[arg(long)]
+    transport_check: String,
+    /// Folder for terminal.pem, ca.pem and tmk.json.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl HostCommand {
+    /// Carries it out.
+    pub fn run(self) -> anyhow::Result<Verdict> {
+        match self {
+            HostCommand::Serve { data } => serve(&data),
+            HostCommand::TransportKey { data } => {
+                let key = Folder::new(&data)?.admin()?.transport_public_key()?;
+                print!("{}", public_key_pem(&key));
+                Ok(Verdict::Yes)
+            }
+            HostCommand::Enrol(enrol) => enrol.run(),
+            HostCommand::List { data } => list(&data),
+            HostCommand::Verify { data, json } => verify(&data, json),
+        }
+    }
+}
+
+fn serve(data: &std::path::Path) -> anyhow::Result<Verdict> {
+    let system = System::start(data)?;
+    println!("{}", system.address);
+    loop {
+        std::thread::park();
+    }
+}
+
+fn list(data: &std::path::Path) -> anyhow::Result<Verdict> {
+    for terminal in Folder::new(data)?.admin()?.terminals()? {
+        let state = if terminal.signed_in { "signed in" } else { "signed off" };
+        let batch = terminal.batch.map_or_else(|| "-".to_owned(), |batch| format!("{batch:06}"));
+        println!(
+            "{} {} {state}, batch {batch}, record {}  {}",
+            terminal.terminal, terminal.merchant, terminal.last_sequence, terminal.name
+        );
+    }
+    Ok(Verdict::Yes)
+}
+
+fn verify(data: &std::path::Path, json: bool) -> anyhow::Result<Verdict> {
+    let settings = Folder::new(data)?.host_settings()?;
+    let report = store_sqlite::SqliteStore::open_read_only(&settings.store, None)?.verify()?;
+    if json {
+        println!(
+            "{}",
+            json!({
+                "machines": report.machines, "records": report.records, "postings": report.postings,
+                "balances": report.balances, "findings": report.findings,
+            })
+        );
+    } else {
+        report.findings.iter().for_each(|finding| println!("{finding}"));
+        println!(
+            "{} machines, {} records, {} postings, {} findings",
+            report.machines,
+            report.records,
+            report.postings,
+            report.findings.len()
+        );
+    }
+    Ok(Verdict::of(report.is_sound()))
+}
+
+impl Enrol {
+    fn run(self) -> anyhow::Result<Verdict> {
+        let misuse = |what: &str, cause: types::Invalid| Misuse(format!("{what}: {cause}"));
+        let folder = Folder::new(&self.data)?;
+        let transport = std::fs::read_to_string(&self.transport_key).context("transport key")?;
+        let check =
+            unhex(&self.transport_check)?.try_into().map_err(|_| Misuse("--transport-check: four bytes".to_owned()))?;
+        let order = EnrolmentOrder {
+            terminal: TerminalId::parse(&self.terminal).map_err(|cause| misuse("--terminal", cause))?,
+            merchant: MerchantId::parse(&self.merchant).map_err(|cause| misuse("--merchant", cause))?,
+            name: self.name.clone(),
+            terminal_number: None,
+            currency: Currency::CNY,
+            allowed: u32::MAX,
+            certificate_request_pem: std::fs::read_to_string(&self.csr).context("certificate request")?,
+            transport: TransportedKey { enciphered: unhex(transport.trim())?, check: KeyCheckValue(check) },
+        };
+        let authority = Admin::authority(&folder.host_settings()?)?;
+        let enrolled = folder.admin()?.enrol_terminal(&order, &authority, irontill_host::today_utc())?;
+        let master_key = json!({
+            "enciphered": hex(&enrolled.master_key.enciphered),
+            "kcv": hex(&enrolled.master_key.check.0),
+            "version": enrolled.master_key.version,
+        });
+        link::create_private_folder(&self.out)?;
+        link::write_durably(&self.out.join("terminal.pem"), enrolled.certificate_pem.as_bytes())?;
+        link::write_durably(&self.out.join("ca.pem"), enrolled.authority_pem.as_bytes())?;
+        link::write_private(&self.out.join("tmk.json"), master_key.to_string().as_bytes())?;
+        println!("{} enrolled", order.terminal);
+        Ok(Verdict::Yes)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
+    let misuse = || Misuse("expected hex digits".to_owned());
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return Err(misuse().into());
+    }
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| misuse().into());
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+/// SubjectPublicKeyInfo as PEM (RFC 7468).
+fn public_key_pem(der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const LINE_CHARACTERS: usize = 64;
+    let mut text = String::new();
+    for three in der.chunks(3) {
+        let number = three.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for index in 0..4 {
+            let character =
+                if index <= three.len() { ALPHABET[(number >> (18 - 6 * index) & 63) as usize] } else { b'=' };
+            text.push(char::from(character));
+        }
+    }
+    let lines: Vec<&str> =
+        (0..text.len()).step_by(LINE_CHARACTERS).map(|at| &text[at..text.len().min(at + LINE_CHARACTERS)]).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}

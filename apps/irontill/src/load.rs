@@ -1,0 +1,281 @@
+//! `irontill load`: terminals that really sign in and pay, and the audit of what they did.
+
+use crate::system::Folder;
+use crate::till_point::{CardSide, LabReader, TillPoint, profile};
+use crate::verdict::{Misuse, Verdict};
+use clap::Args;
+use irontill_terminal::{Silent, Terminal};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use till::{OperatorCommand, OutcomeStatus, TransactionStatus};
+use types::{Amount, Currency};
+
+/// Most terminals of one run.
+const TERMINALS_MAX: u32 = 500;
+/// First terminal id of a load.
+const FIRST_TERMINAL: u32 = 30_000_001;
+/// How long a terminal's pending matters may take at the end.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(180);
+/// A batch is settled after so many payments, before it is full.
+const PAYMENTS_A_BATCH: u64 = 300;
+
+/// Terminals that really sign in and pay.
+#[derive(Args)]
+pub struct Load {
+    /// Folder of the system.
+    #[arg(long)]
+    data: PathBuf,
+    /// Address of the host; without it the one that runs on the folder.
+    #[arg(long)]
+    host: Option<String>,
+    /// Terminals at work at the same time.
+    #[arg(long, default_value_t = 8)]
+    terminals: u32,
+    /// How long.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Test card of every terminal.
+    #[arg(long, default_value = "unionpay-sda")]
+    card: String,
+    /// Appends a line to this file for each receipt handed out: terminal, batch, trace, amount.
+    #[arg(long)]
+    receipts: Option<PathBuf>,
+    /// Longest wait for an answer, in milliseconds.
+    #[arg(long, default_value_t = 5_000)]
+    response_timeout_ms: u64,
+    /// Pays nothing: resolves everything that is pending and compares receipts, tills and ledger.
+    #[arg(long)]
+    audit: bool,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Default)]
+struct Tally {
+    approved: u64,
+    declined: u64,
+    reversed: u64,
+    unknown: u64,
+    latencies_ms: Vec<f64>,
+    problems: Vec<String>,
+    /// What tills say of their sales: name of the intent, and whether it stands.
+    claims: Vec<(String, bool)>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.approved += other.approved;
+        self.declined += other.declined;
+        self.reversed += other.reversed;
+        self.unknown += other.unknown;
+        self.latencies_ms.extend(other.latencies_ms);
+        self.problems.extend(other.problems);
+        self.claims.extend(other.claims);
+    }
+
+    fn percentile(&mut self, hundredths: usize) -> f64 {
+        self.latencies_ms.sort_by(f64::total_cmp);
+        let count = self.latencies_ms.len();
+        if count == 0 { 0.0 } else { self.latencies_ms[(count * hundredths / 100).min(count - 1)] }
+    }
+}
+
+impl Load {
+    /// Pays, or audits.
+    pub fn run(self) -> anyhow::Result<Verdict> {
+        if self.terminals == 0 || self.terminals > TERMINALS_MAX {
+            return Err(Misuse(format!("--terminals: 1 to {TERMINALS_MAX}")).into());
+        }
+        profile(&self.card)?;
+        let folder = Folder::new(&self.data)?;
+        let address = match &self.host {
+            Some(address) => address.clone(),
+            None => folder.host_address()?,
+        };
+        let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
+        let tally = Mutex::new(Tally::default());
+        let enrolling = Mutex::new(());
+        std::thread::scope(|scope| {
+            for number in 0..self.terminals {
+                let (folder, address, receipts, tally, enrolling) = (&folder, &address, &receipts, &tally, &enrolling);
+                let load = &self;
+                scope.spawn(move || {
+                    let own = load.one_terminal(folder, address, number, receipts.as_ref(), enrolling);
+                    let own = own.unwrap_or_else(|fault| Tally {
+                        problems: vec![format!("terminal {number}: {fault:#}")],
+                        ..Tally::default()
+                    });
+                    tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(own);
+                });
+            }
+        });
+        let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.audit {
+            audit_ledger(&folder, self.receipts.as_deref(), &mut tally)?;
+        }
+        Ok(self.report(&mut tally))
+    }
+
+    fn report(&self, tally: &mut Tally) -> Verdict {
+        let (p50, p99) = (tally.percentile(50), tally.percentile(99));
+        let good = tally.problems.is_empty() && tally.unknown == 0;
+        if self.json {
+            println!(
+                "{}",
+                json!({
+                    "approved": tally.approved, "declined": tally.declined, "reversed": tally.reversed, "unknown": tally.unknown,
+                    "p50_ms": p50, "p99_ms": p99, "problems": tally.problems,
+                })
+            );
+        } else {
+            tally.problems.iter().for_each(|problem| println!("PROBLEM {problem}"));
+            println!(
+                "{} approved, {} declined, {} reversed, {} unknown",
+                tally.approved, tally.declined, tally.reversed, tally.unknown
+            );
+            println!("p50 {p50:.1} ms, p99 {p99:.1} ms");
+        }
+        Verdict::of(good)
+    }
+
+    fn one_terminal(
+        &self,
+        folder: &Folder,
+        address: &str,
+        number: u32,
+        receipts: Option<&Mutex<std::fs::File>>,
+        enrolling: &Mutex<()>,
+    ) -> anyhow::Result<Tally> {
+        let id = format!("{:08}", FIRST_TERMINAL + number);
+        let merchant = format!("8983100000{:05}", 10_000 + number);
+        let mut point = TillPoint::new(folder, &id, &merchant, "LOAD SHOP")?;
+        point.response_timeout_ms = self.response_timeout_ms;
+        let profile = profile(&self.card)?;
+        let reader = Box::new(LabReader::new(profile, None)?);
+        let side = CardSide::new(reader, Some(profile.pin().expose()))?;
+        let mut terminal = {
+            // One at a time: each enrolment takes the next free terminal number.
+            let _turn = enrolling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            point.open(folder, address, side)?
+        };
+        let mut tally = Tally::default();
+        if self.audit {
+            audit_terminal(&mut terminal, &id, &mut tally)?;
+        } else {
+            self.pay_until_the_end(&mut terminal, &id, receipts, &mut tally)?;
+        }
+        Ok(tally)
+    }
+
+    fn pay_until_the_end(
+        &self,
+        terminal: &mut Terminal,
+        id: &str,
+        receipts: Option<&Mutex<std::fs::File>>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        terminal.run(OperatorCommand::SignIn, &mut Silent)?;
+        let end = Instant::now() + Duration::from_secs(self.seconds);
+        let mut paid = 0_u64;
+        while Instant::now() < end {
+            paid += 1;
+            if paid.is_multiple_of(PAYMENTS_A_BATCH) {
+                terminal.run(OperatorCommand::Settle, &mut Silent)?;
+            }
+            let amount =
+                Amount::from_minor(1 + paid % 1000, Currency::CNY).ok_or_else(|| anyhow::anyhow!("an amount"))?;
+            let began = Instant::now();
+            let completion = terminal.run(OperatorCommand::Sale { amount }, &mut Silent)?;
+            tally.latencies_ms.push(began.elapsed().as_secs_f64() * 1000.0);
+            let outcome = &completion.outcome;
+            match outcome.status {
+                OutcomeStatus::Approved => {
+                    tally.approved += 1;
+                    if let (Some(receipts), Some(stan), Some(batch)) = (receipts, outcome.stan, outcome.batch) {
+                        let line = format!("{id} {batch} {stan} {}\n", amount.minor());
+                        receipts
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .write_all(line.as_bytes())?;
+                    }
+                }
+                OutcomeStatus::Declined | OutcomeStatus::Cancelled | OutcomeStatus::Failed => tally.declined += 1,
+                OutcomeStatus::Reversed => tally.reversed += 1,
+                _ => {
+                    terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
+                    match outcome.stan.and_then(|stan| terminal.till().find(stan)).map(|found| found.status) {
+                        Some(TransactionStatus::Reversed) => tally.reversed += 1,
+                        _ => tally.unknown += 1,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_receipts(path: &Path) -> anyhow::Result<std::fs::File> {
+    Ok(std::fs::OpenOptions::new().create(true).append(true).read(true).open(path)?)
+}
+
+/// Everything pending must come to an end, and no transaction may stay open.
+fn audit_terminal(terminal: &mut Terminal, id: &str, tally: &mut Tally) -> anyhow::Result<()> {
+    terminal.run(OperatorCommand::SignIn, &mut Silent)?;
+    terminal.run(OperatorCommand::ResumePending, &mut Silent)?;
+    terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
+    for pending in terminal.till().pending() {
+        tally.problems.push(format!("terminal {id}: still pending: {pending:?}"));
+    }
+    for transaction in terminal.till().transactions() {
+        if transaction.kind == till::TransactionKind::Sale {
+            let name = format!("{id}/{}/{}", transaction.batch, transaction.stan);
+            tally.claims.push((name, transaction.status == TransactionStatus::Approved));
+        }
+        match transaction.status {
+            TransactionStatus::Approved => tally.approved += 1,
+            TransactionStatus::Declined | TransactionStatus::Cancelled => tally.declined += 1,
+            TransactionStatus::Reversed => tally.reversed += 1,
+            _ => tally.unknown += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Every receipt is in the ledger once and stands; the ledger is sound.
+fn audit_ledger(folder: &Folder, receipts: Option<&Path>, tally: &mut Tally) -> anyhow::Result<()> {
+    let store = store_sqlite::SqliteStore::open_read_only(&folder.host_settings()?.store, None)?;
+    let report = store.verify()?;
+    tally.problems.extend(report.findings.iter().map(|finding| format!("store: {finding}")));
+    for (name, stands) in std::mem::take(&mut tally.claims) {
+        if stands_in_ledger(&store, &name)? != stands {
+            tally.problems.push(format!("till and ledger differ on {name}: the till says {stands}"));
+        }
+    }
+    let Some(path) = receipts else { return Ok(()) };
+    let text = std::fs::read_to_string(path)?;
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    // A process killed while it wrote may leave half a line at the end of one run; the next line then starts inside it.
+    for line in text.lines().filter(|line| line.split(' ').count() == 4) {
+        *seen.entry(line).or_default() += 1;
+    }
+    for (line, times) in seen {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let name = format!("{}/{}/{}", parts[0], parts[1], parts[2]);
+        let stands = stands_in_ledger(&store, &name)?;
+        if !stands || times != 1 {
+            tally.problems.push(format!("receipt {line}: in the ledger {stands}, printed {times} times"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a sale is booked and not reversed.
+fn stands_in_ledger(store: &store_sqlite::SqliteStore, name: &str) -> anyhow::Result<bool> {
+    let booked = store.posting(&format!("sale/{name}/0200"))?.is_some();
+    Ok(booked && store.posting(&format!("reversal/{name}/0400"))?.is_none())
+}
