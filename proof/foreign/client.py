@@ -5,18 +5,16 @@ software chip of its own, reverses, voids, refunds and settles over mutual TLS, 
 
     client.py --irontill PATH --data DIR --host ADDR:PORT [--terminal 20000002] [--merchant 898310000000002]
 
-Exit code 0: everything was as the document says.
+Exit code 0: everything was as the document says. The last line is `N passed, N failed`.
 """
 
-import argparse
+import hashlib
 import json
 import os
 import secrets
 import socket
 import ssl
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -25,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.x509.oid import NameOID
+
+import harness
 
 try:
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -120,6 +120,8 @@ class Chip:
         issuer_data = bytes.fromhex("07010103A0000001")
         signed = b"".join(values[tag] for tag in ("9F02", "9F03", "9F1A", "95", "5F2A", "9A", "9C", "9F37", "82", "9F36"))
         cryptogram = mac_alg3(session, signed + issuer_data[3:7])
+        # ARPC method 1 for an approval: what field 55 of the answer must carry in tag 91.
+        self.arpc = tdes(session, xor(cryptogram, b"00" + bytes(6)))
         values.update({"9F26": cryptogram, "9F27": b"\x80", "9F10": issuer_data, "9F33": bytes.fromhex("E0F8C8"),
                        "9F34": bytes.fromhex("420300"), "9F35": b"\x22", "9F1E": b"PYTHON01", "84": bytes.fromhex("A000000333010102")})
         return b"".join(bytes.fromhex(tag) + bytes([len(value)]) + value for tag, value in values.items())
@@ -136,7 +138,7 @@ LEFT_PADDED = {23}
 
 def encode_field(number, value):
     if number in BCD_FIXED:
-        assert len(value) == BCD_FIXED[number], (number, value)
+        assert len(value) == BCD_FIXED[number], f"field {number}"
         odd = len(value) % 2
         return bytes.fromhex(("0" + value) if odd and number in LEFT_PADDED else value + "0" * odd)
     if number in BCD_VAR:
@@ -145,9 +147,25 @@ def encode_field(number, value):
     if number in BYTES_VAR:
         return bytes.fromhex(f"{len(value):0{2 * BYTES_VAR[number]}d}") + value
     if number in TEXT_FIXED:
-        assert len(value) == TEXT_FIXED[number], (number, value)
+        assert len(value) == TEXT_FIXED[number], f"field {number}"
         return value.encode()
     return value  # 52 and 64: eight bytes
+
+
+def tlv(data):
+    """BER-TLV, tags of one or two bytes, lengths of one to three. Gives tag (hex) and value in order."""
+    at, found = 0, []
+    while at < len(data):
+        size = 2 if data[at] & 0x1F == 0x1F else 1
+        tag, at = data[at:at + size].hex().upper(), at + size
+        length, at = data[at], at + 1
+        if length > 0x80:
+            count = length - 0x80
+            length, at = int.from_bytes(data[at:at + count], "big"), at + count
+        assert at + length <= len(data), f"tag {tag} is cut"
+        found.append((tag, data[at:at + length]))
+        at += length
+    return found
 
 
 def build(mti, fields, mac_key=None):
@@ -193,6 +211,20 @@ def parse(body):
     return mti, fields
 
 
+TPDU = bytes.fromhex("6000030000")
+HEADER = bytes.fromhex("613100310000")
+ANSWER_SECONDS = 10
+
+
+def swapped(tpdu):
+    return tpdu[:1] + tpdu[3:5] + tpdu[1:3]
+
+
+def frame_of(body):
+    frame = TPDU + HEADER + body
+    return struct.pack(">H", len(frame)) + frame
+
+
 # --- the terminal --------------------------------------------------------------------------------------------------------
 
 class Terminal:
@@ -203,10 +235,10 @@ class Terminal:
         self.keys = {}
         self.chip = Chip()
 
-    def run_tool(self, *arguments):
-        done = subprocess.run([self.options.irontill, *arguments], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, f"{arguments}: exit {done.returncode}: {done.stderr}"
-        return done.stdout
+    def run_tool(self, *words):
+        code, output, complaint = harness.run_tool(self.options.irontill, *words)
+        assert code == 0, f"{words[:2]}: exit {code}: {complaint}"
+        return output
 
     def enrol(self, folder):
         """Device key and CSR here, transport key to the key process, certificate and master key back."""
@@ -227,7 +259,7 @@ class Terminal:
             file.write(sealed.hex())
         self.run_tool("host", "enrol", "--data", self.options.data, "--terminal", self.options.terminal, "--merchant",
                       self.options.merchant, "--name", "PYTHON SHOP", "--csr", path("device.csr"), "--transport-key",
-                      path("transport.hex"), "--out", folder)
+                      path("transport.hex"), "--transport-check", kcv(transport).hex().upper(), "--out", folder)
         with open(path("tmk.json")) as file:
             delivery = json.load(file)
         self.master = tdes(transport, bytes.fromhex(delivery["enciphered"]), decrypt=True)
@@ -236,18 +268,31 @@ class Terminal:
         self.tls.load_cert_chain(path("terminal.pem"), path("device.key"))
         self.tls.minimum_version = ssl.TLSVersion.TLSv1_3
 
-    def exchange(self, body):
-        """One request on one connection, as the document's terminals do."""
-        frame = bytes.fromhex("6000030000") + bytes.fromhex("613100310000") + body
+    def connect(self, tls=None):
         address, port = self.options.host.rsplit(":", 1)
-        with socket.create_connection((address, int(port)), timeout=10) as plain:
-            with self.tls.wrap_socket(plain, server_hostname="localhost") as link:
-                link.sendall(struct.pack(">H", len(frame)) + frame)
-                head = self.receive(link, 2)
-                reply = self.receive(link, struct.unpack(">H", head)[0])
-        assert reply[:5] == bytes.fromhex("6000000003"), "the reply's TPDU is not swapped"
-        assert reply[5:7] == bytes.fromhex("6131"), "the header is not echoed"
+        plain = socket.create_connection((address, int(port)), timeout=ANSWER_SECONDS)
+        try:
+            return (tls or self.tls).wrap_socket(plain, server_hostname="localhost")
+        except BaseException:
+            plain.close()
+            raise
+
+    def exchange(self, body, link=None):
+        """One request on one connection, as the document's terminals do, or on a connection that is open already."""
+        if link is None:
+            with self.connect() as link:
+                return self.exchange(body, link)
+        link.sendall(frame_of(body))
+        reply = self.receive_frame(link)
+        assert reply[:5] == swapped(TPDU), "the reply's TPDU is not swapped"
+        # Only the sixth digit is the host's own: its order to the terminal.
+        sent, back = HEADER.hex(), reply[5:11].hex()
+        assert (back[:5], back[6:]) == (sent[:5], sent[6:]), "the header is not echoed"
         return reply[11:]
+
+    @classmethod
+    def receive_frame(cls, link):
+        return cls.receive(link, struct.unpack(">H", cls.receive(link, 2))[0])
 
     @staticmethod
     def receive(link, count):
@@ -258,15 +303,14 @@ class Terminal:
             data += more
         return data
 
-    def ask(self, mti, fields, with_mac=True, expect_mac=None):
+    def ask(self, mti, fields, with_mac=True, expect_mac=None, link=None):
         """Sends, checks type, echoes and MAC, returns the response's fields."""
         mac_key = self.keys.get("mac") if with_mac else None
-        reply = self.exchange(build(mti, fields, mac_key))
+        reply = self.exchange(build(mti, fields, mac_key), link)
         got_mti, got = parse(reply)
         assert got_mti == f"{int(mti) + 10:04d}", f"response type {got_mti}"
         for number in (3, 11, 41, 42):
-            if number in fields and number in got:
-                assert got[number] == fields[number], f"field {number}: {got[number]!r}"
+            assert number not in fields or number not in got or got[number] == fields[number], f"field {number} is not echoed"
         if with_mac if expect_mac is None else expect_mac:
             assert 64 in got, "no MAC on the response"
             assert got[64] == unionpay_mac(self.keys["mac"], reply[:-8]), "the response's MAC is wrong"
@@ -282,6 +326,7 @@ class Terminal:
     def sign_in(self):
         got = self.ask("0800", {**self.identity(), 11: self.next_stan(), 60: f"00{self.batch}004", 63: b"01 "}, with_mac=False)
         assert got[39] == "00", f"sign-in: {got[39]}"
+        assert set(got) - {64} == {11, 12, 13, 32, 37, 39, 41, 42, 60, 62}, f"fields of a sign-in response: {sorted(got)}"
         delivery = got[62]
         assert len(delivery) == 60, f"{len(delivery)} bytes of keys"
         pin, mac, track = delivery[0:16], delivery[20:36], delivery[40:56]
@@ -292,7 +337,6 @@ class Terminal:
             assert kcv(self.keys[name]) == delivery[at:at + 4], f"check value of the {name} key"
         self.batch = got[60][2:8]
         self.today = got[13]
-        print(f"signed in, batch {self.batch}")
 
     def sale_fields(self, amount, pin=PIN):
         year = time.strftime("%y", time.gmtime(time.time() + 8 * 3600))
@@ -304,92 +348,277 @@ class Terminal:
             55: self.chip.field_55(amount, year + self.today), 60: f"22{self.batch}00060",
         }
 
-    def sale(self, amount):
+    def sale(self, amount, link=None):
         fields = self.sale_fields(amount)
-        got = self.ask("0200", fields)
+        got = self.ask("0200", fields, link=link)
         assert got[39] == "00", f"sale: {got[39]}"
-        assert got[4] == fields[4] and len(got[37]) == 12 and len(got[38]) == 6
-        assert b"\x91" in got[55], "no issuer authentication data"
-        print(f"sold {amount / 100:.2f}, reference {got[37]}")
+        absent, needless = SALE_RESPONSE - set(got), NEVER_IN_RESPONSE & set(got)
+        assert not absent and not needless, f"sale response: without {sorted(absent)}, with {sorted(needless)}"
+        assert got[4] == fields[4] and got[25] == "00" and got[49] == "156" and got[60] == fields[60], "echoes of a sale"
+        assert len(got[44]) == 22 and got[63][:3] == b"CUP", "institutions and organisation"
+        assert dict(tlv(got[55]))["91"] == self.chip.arpc + b"00", "the issuer authentication data"
         return fields, got
 
     def reversal(self, sale):
         keep = {number: sale[number] for number in (2, 3, 4, 11, 14, 22, 23, 25, 41, 42, 49, 60)}
         return self.ask("0400", {**keep, 39: "98"})[39]
 
-    def settle(self, debit, debit_count, credit, credit_count):
+    def void(self, sale, answer, amount=None):
+        amount = sale[4] if amount is None else f"{amount:012d}"
+        return {**self.identity(), 2: PAN, 3: "200000", 4: amount, 11: self.next_stan(), 14: EXPIRY, 22: "052", 23: "001",
+                25: "00", 37: answer[37], 38: answer[38], 49: "156", 60: f"23{self.batch}00060", 61: self.batch + sale[11]}
+
+    def refund(self, answer, amount):
+        return {**self.identity(), 2: PAN, 3: "200000", 4: f"{amount:012d}", 11: self.next_stan(), 14: EXPIRY, 22: "052",
+                23: "001", 25: "00", 37: answer[37], 49: "156", 60: f"25{self.batch}00060", 61: "000000000000" + self.today,
+                63: b"CUP"}
+
+    def totals(self, debit, debit_count, credit, credit_count):
+        """A 0500 (document §8.3)."""
         domestic = f"{debit:012d}{debit_count:03d}{credit:012d}{credit_count:03d}0"
-        got = self.ask("0500", {**self.identity(), 11: self.next_stan(), 48: domestic + "0" * 31, 49: "156",
-                                60: f"00{self.batch}201", 63: b"01 "}, with_mac=False)
+        return {**self.identity(), 11: self.next_stan(), 48: domestic + "0" * 31, 49: "156", 60: f"00{self.batch}201", 63: b"01 "}
+
+    def compare(self, request):
+        """Sends a 0500, gives the two reconciliation codes."""
+        got = self.ask("0500", request, with_mac=False)
         assert 39 not in got, "a settlement response has no field 39"
-        assert (got[48][30], got[48][61]) == ("1", "1"), f"not balanced: {got[48]}"
-        end = self.ask("0320", {**self.identity(), 11: self.next_stan(), 48: "0000", 60: f"00{self.batch}207"}, with_mac=False)
-        assert end[39] == "00", f"batch end: {end[39]}"
-        print(f"settled batch {self.batch}")
+        assert got[48][:30] == request[48][:30] and 15 in got, "settlement response"
+        return got[48][30] + got[48][61]
+
+    def end_batch(self, network_code, count):
+        end = self.ask("0320", {**self.identity(), 11: self.next_stan(), 48: f"{count:04d}", 60: f"00{self.batch}{network_code}"},
+                       with_mac=False)
+        assert end[39] == "00" and end[48] == f"{count:04d}", f"batch end: {end[39]}"
         self.batch = f"{int(self.batch) % 999999 + 1:06d}"
 
+    def download(self, status_code, item_code, end_code, key_tags):
+        """Document §5.1: list, every item, end. Gives the items as dictionaries of tags."""
+        listed, more = [], True
+        while more:
+            got = self.ask("0820", {**self.identity(), 60: f"00{self.batch}{status_code}", 62: b"1%02d" % len(listed)}, with_mac=False)
+            assert got[39] == "00", f"status query: {got[39]}"
+            assert got[62][:1] in (b"1", b"2"), "nothing to download"
+            more = got[62][:1] == b"2"
+            page = tlv(got[62][1:])
+            starts = [at for at, (tag, _) in enumerate(page) if tag == "9F06"]
+            listed += [dict(page[start:end]) for start, end in zip(starts, starts[1:] + [len(page)])]
+            assert len(listed) < 100, "a list without an end"
+        items = []
+        for entry in listed:
+            wanted = b"".join(bytes.fromhex(tag) + bytes([len(entry[tag])]) + entry[tag] for tag in key_tags)
+            got = self.ask("0800", {**self.identity(), 60: f"00{self.batch}{item_code}", 62: wanted}, with_mac=False)
+            assert got[39] == "00" and got[62][:1] == b"1", "a listed item cannot be had"
+            item = dict(tlv(got[62][1:]))
+            assert all(item[tag] == entry[tag] for tag in key_tags), "another item than asked for"
+            items.append(item)
+        assert items, "an empty list"
+        end = self.ask("0800", {**self.identity(), 60: f"00{self.batch}{end_code}"}, with_mac=False)
+        assert end[39] == "00", f"download end: {end[39]}"
+        return items
 
-def run(terminal):
-    echo = terminal.ask("0820", {**terminal.identity(), 60: f"00{terminal.batch}301"}, with_mac=False)
-    assert echo[39] == "00"
-    terminal.sign_in()
 
+# Document §3.3, column SAL, for a chip sale that is approved.
+SALE_RESPONSE = {2, 3, 4, 11, 12, 13, 15, 25, 32, 37, 38, 39, 41, 42, 44, 49, 55, 60, 63, 64}
+NEVER_IN_RESPONSE = {22, 26, 35, 36, 52, 61, 62}
+CAPK_TAGS = {"9F06", "9F22", "DF05", "DF06", "DF07", "DF02", "DF04", "DF03"}
+AID_TAGS = {"9F06", "DF01", "9F08", "DF11", "DF12", "DF13", "9F1B", "DF15", "DF16", "DF17", "DF14", "DF18"}
+
+
+def manage(terminal, checks):
+    with checks.step("echo test"):
+        echo = terminal.ask("0820", {**terminal.identity(), 60: f"00{terminal.batch}301"}, with_mac=False)
+        assert echo[39] == "00", echo[39]
+    with checks.step("a sale before sign-in is told to sign in"):
+        unknown = {**terminal.identity(), 2: PAN, 3: "000000", 4: f"{100:012d}", 11: "000900", 14: EXPIRY, 22: "052", 23: "001",
+                   25: "00", 49: "156", 55: terminal.chip.field_55(100, "260101"), 60: f"22{terminal.batch}00060", 64: b"00000000"}
+        assert terminal.ask("0200", unknown, with_mac=False)[39] == "77"
+    with checks.step("sign-in with double-length PIN key and track key"):
+        terminal.sign_in()
+    with checks.step("the second sign-in replaces the keys"):
+        old = terminal.keys["mac"]
+        terminal.sign_in()
+        assert terminal.keys["mac"] != old
+    with checks.step("public keys come whole, each with its checksum"):
+        for key in terminal.download("372", "370", "371", ("9F06", "9F22")):
+            assert CAPK_TAGS <= set(key), f"without {sorted(CAPK_TAGS - set(key))}"
+            content = key["9F06"] + key["9F22"] + key["DF02"] + key["DF04"]
+            assert hashlib.sha1(content).digest() == key["DF03"], "the checksum of a public key"
+            assert len(key["DF05"]) == 8 and key["DF05"].isdigit()
+    with checks.step("application parameters come whole"):
+        found = terminal.download("382", "380", "381", ("9F06",))
+        assert any(item["9F06"].startswith(bytes.fromhex("A000000333")) for item in found)
+        assert all(AID_TAGS <= set(item) for item in found)
+
+
+def sell(terminal, checks):
+    """Gives the sale that stays in the batch."""
     sale, first = terminal.sale(1250)
-    again = terminal.ask("0200", sale)
-    assert (again[39], again[37], again[38]) == ("00", first[37], first[38]), "a repeated sale must get the stored answer"
-    other = dict(sale)
-    other[4] = f"{1251:012d}"
-    assert terminal.ask("0200", other)[39] == "94", "another message under the same number"
+    checks.check("a chip sale with PIN is approved", True)
+    with checks.step("a repeated sale gets the stored answer"):
+        again = terminal.ask("0200", sale)
+        assert {number: again[number] for number in (37, 38, 39)} == {number: first[number] for number in (37, 38, 39)}
+    with checks.step("another message under the same number is a duplicate: 94"):
+        assert terminal.ask("0200", {**sale, 4: f"{1251:012d}"})[39] == "94"
+    with checks.step("a wrong PIN: 55, under the MAC"):
+        assert terminal.ask("0200", terminal.sale_fields(100, pin="654321"))[39] == "55"
+    with checks.step("a wrong MAC: A0"):
+        forged = build("0200", terminal.sale_fields(100), terminal.keys["mac"])
+        _, refused = parse(terminal.exchange(forged[:-8] + b"00000000"))
+        assert refused[39] == "A0", refused[39]
+    with checks.step("one digit of the amount changed under the MAC: A0"):
+        forged = bytearray(build("0200", terminal.sale_fields(100), terminal.keys["mac"]))
+        forged[10 + 11 + 3] ^= 0x10  # first digits of field 4, behind 10 bytes of field 2 and 3 of field 3
+        _, refused = parse(terminal.exchange(bytes(forged)))
+        assert refused[39] == "A0", refused[39]
+    with checks.step("a wrong cryptogram is declined"):
+        fields = terminal.sale_fields(100)
+        chip = bytearray(fields[55])
+        chip[chip.index(bytes.fromhex("9F2608")) + 3] ^= 1
+        fields[55] = bytes(chip)
+        assert terminal.ask("0200", fields)[39] != "00"
+    with checks.step("nothing to pay: 13"):
+        code = terminal.ask("0200", terminal.sale_fields(0))[39]
+        assert code == "13", code
+    with checks.step("an unknown transaction under the MAC: 40"):
+        code = terminal.ask("0200", {**terminal.sale_fields(100), 3: "990000", 60: f"99{terminal.batch}00060"})[39]
+        assert code == "40", code
+    with checks.step("another terminal's number in the message is refused"):
+        code = terminal.ask("0200", {**terminal.sale_fields(100), 41: "29999999"}, expect_mac=False)[39]
+        assert code in ("97", "03"), code
+    with checks.step("two sales on one connection"):
+        with terminal.connect() as link:
+            assert link.version() == "TLSv1.3", link.version()
+            both = [terminal.sale(amount, link) for amount in (200, 201)]
+        for fields, _ in both:
+            code = terminal.reversal(fields)
+            assert code == "00", code
+    return sale, first
 
-    wrong = terminal.sale_fields(100, pin="654321")
-    assert terminal.ask("0200", wrong)[39] == "55", "a wrong PIN"
 
-    forged = build("0200", terminal.sale_fields(100), terminal.keys["mac"])
-    _, refused = parse(terminal.exchange(forged[:-8] + b"00000000"))
-    assert refused[39] == "A0", f"a wrong MAC: {refused[39]}"
+def undo(terminal, checks):
+    with checks.step("a reversal, and the same again: 00"):
+        lost, _ = terminal.sale(300)
+        codes = [terminal.reversal(lost), terminal.reversal(lost)]
+        assert codes == ["00", "00"], codes
+    with checks.step("a reversed sale that comes late is refused"):
+        assert terminal.ask("0200", lost)[39] != "00"
+    with checks.step("a reversal before its original: 25"):
+        never = terminal.sale_fields(777)
+        code = terminal.reversal(never)
+        assert code == "25", code
+    with checks.step("an original behind its tombstone is refused"):
+        assert terminal.ask("0200", never)[39] != "00"
+    with checks.step("a reversal of a declined sale: 00"):
+        declined = terminal.sale_fields(100, pin="654321")
+        assert terminal.ask("0200", declined)[39] == "55"
+        code = terminal.reversal(declined)
+        assert code == "00", code
+    with checks.step("the right PIN still works"):
+        kept, answer = terminal.sale(500)
+    with checks.step("a void of another amount: 64"):
+        code = terminal.ask("0200", terminal.void(kept, answer, amount=499))[39]
+        assert code == "64", code
+    with checks.step("a reversed void reinstates the sale"):
+        void = terminal.void(kept, answer)
+        assert terminal.ask("0200", void)[39] == "00"
+        keep = {number: void[number] for number in (2, 3, 4, 11, 14, 22, 23, 25, 38, 41, 42, 49, 60, 61)}
+        code = terminal.ask("0400", {**keep, 39: "98"})[39]
+        assert code == "00", code
+    with checks.step("a void"):
+        assert terminal.ask("0200", terminal.void(kept, answer))[39] == "00"
+    with checks.step("a second void of the same sale: 12"):
+        code = terminal.ask("0200", terminal.void(kept, answer))[39]
+        assert code == "12", code
 
-    lost, _ = terminal.sale(300)
-    assert terminal.reversal(lost) == "00", "the reversal"
-    assert terminal.reversal(lost) == "00", "the same reversal again"
-    assert terminal.ask("0200", lost)[39] != "00", "a reversed sale that comes late"
 
-    never = terminal.sale_fields(777)
-    assert terminal.reversal(never) == "25", "a reversal before its original"
-    assert terminal.ask("0200", never)[39] != "00", "an original behind its tombstone"
+def refund(terminal, checks, answer):
+    with checks.step("a refund"):
+        request = terminal.refund(answer, 250)
+        got = terminal.ask("0220", request)
+        assert got[39] == "00", got[39]
+    with checks.step("the same refund again: 00 or 94"):
+        assert terminal.ask("0220", request)[39] in ("00", "94")
+    with checks.step("more than is left to refund is refused"):
+        assert terminal.ask("0220", terminal.refund(answer, 1001))[39] != "00"
 
-    sold, answer = terminal.sale(500)
-    void = {**terminal.identity(), 2: PAN, 3: "200000", 4: sold[4], 11: terminal.next_stan(), 14: EXPIRY, 22: "052", 23: "001",
-            25: "00", 37: answer[37], 38: answer[38], 49: "156", 60: f"23{terminal.batch}00060",
-            61: terminal.batch + sold[11]}
-    assert terminal.ask("0200", void)[39] == "00", "the void"
 
-    refund = {**terminal.identity(), 2: PAN, 3: "200000", 4: f"{250:012d}", 11: terminal.next_stan(), 14: EXPIRY, 22: "052",
-              23: "001", 25: "00", 37: first[37], 49: "156", 60: f"25{terminal.batch}00060",
-              61: "000000000000" + terminal.today, 63: b"CUP"}
-    assert terminal.ask("0220", refund)[39] == "00", "the refund"
+def settle(terminal, checks):
+    with checks.step("settlement: balanced"):
+        totals = terminal.totals(debit=1250 + 500, debit_count=2, credit=500 + 250, credit_count=2)
+        codes = terminal.compare(totals)
+        assert codes == "11", codes
+    with checks.step("batch end 207"):
+        terminal.end_batch("207", 0)
+    with checks.step("the settlement again after the close: the same answer"):
+        codes = terminal.compare(totals)
+        assert codes == "11", codes
+    with checks.step("a sale in the closed batch: 77"):
+        stale = terminal.sale_fields(100)
+        stale[60] = stale[60][:2] + f"{int(terminal.batch) - 1:06d}" + stale[60][8:]
+        code = terminal.ask("0200", stale, expect_mac=False)[39]
+        assert code == "77", code
+    with checks.step("sign-in gives the next batch"):
+        expected = terminal.batch
+        terminal.sign_in()
+        assert terminal.batch == expected, terminal.batch
 
-    terminal.settle(debit=1250 + 500, debit_count=2, credit=500 + 250, credit_count=2)
-    stale = terminal.sale_fields(100)
-    stale[60] = stale[60][:2] + f"{int(terminal.batch) - 1:06d}" + stale[60][8:]
-    assert terminal.ask("0200", stale, expect_mac=False)[39] == "77", "a closed batch"
-    terminal.sign_in()
-    terminal.sale(100)
-    print("foreign terminal: 14 passed, 0 failed")
+
+def settle_unbalanced(terminal, checks):
+    with checks.step("a sale in the next batch"):
+        sale, answer = terminal.sale(100)
+    with checks.step("settlement with other totals: not balanced"):
+        codes = terminal.compare(terminal.totals(debit=101, debit_count=1, credit=0, credit_count=0))
+        assert codes[0] == "2", codes
+    with checks.step("chip upload, batch end 202, next batch"):
+        upload = {**terminal.identity(), 2: PAN, 4: sale[4], 11: sale[11], 22: "051", 23: "001", 55: sale[55],
+                  60: f"00{terminal.batch}20560", 62: f"610000{sale[4]}156".encode()}
+        code = terminal.ask("0320", upload, with_mac=False)[39]
+        assert code == "00", code
+        terminal.end_batch("202", 1)
+        expected = terminal.batch
+        terminal.sign_in()
+        assert terminal.batch == expected, terminal.batch
+    with checks.step("a refund of a sale of an earlier batch"):
+        code = terminal.ask("0220", terminal.refund(answer, 100))[39]
+        assert code == "00", code
+
+
+def sign_off(terminal, checks):
+    with checks.step("sign-off, then a sale: 77"):
+        got = terminal.ask("0820", {**terminal.identity(), 11: terminal.next_stan(), 60: f"00{terminal.batch}002"}, with_mac=False)
+        assert got[39] == "00", got[39]
+        code = terminal.ask("0200", terminal.sale_fields(100), expect_mac=False)[39]
+        assert code == "77", code
+
+
+def run(options, checks):
+    """Everything, by a terminal that is new to the host."""
+    terminal = Terminal(options)
+    with tempfile.TemporaryDirectory(prefix="irontill-foreign-") as folder:
+        terminal.enrol(folder)
+        checks.check("enrolment", True)
+        manage(terminal, checks)
+        _, answer = sell(terminal, checks)
+        undo(terminal, checks)
+        refund(terminal, checks, answer)
+        settle(terminal, checks)
+        settle_unbalanced(terminal, checks)
+        sign_off(terminal, checks)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--irontill", required=True)
+    parser = harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--host", required=True)
+    add_identity(parser)
+    options = parser.parse_args()
+    harness.main(lambda checks: run(options, checks))
+
+
+def add_identity(parser):
     parser.add_argument("--terminal", default="20000002")
     parser.add_argument("--merchant", default="898310000000002")
-    terminal = Terminal(parser.parse_args())
-    with tempfile.TemporaryDirectory() as folder:
-        terminal.enrol(folder)
-        run(terminal)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -287,15 +287,6 @@ impl Auditor {
             }
         }
     }
-
-    /// Transactions that ended approved, declined or reversed.
-    pub fn counts(&self) -> BTreeMap<Claim, usize> {
-        let mut counts = BTreeMap::new();
-        for intent in self.intents.values() {
-            *counts.entry(intent.claim).or_default() += 1;
-        }
-        counts
-    }
 }
 
 fn kind_of(seen: &Seen) -> Option<Kind> {

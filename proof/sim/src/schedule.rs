@@ -39,11 +39,6 @@ impl<T> Schedule<T> {
         self.now_ms = time_ms;
         Some(event)
     }
-
-    /// Events not happened yet.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A disk that survives crashes: the store port in memory, atomic per append, with its own books.
 
+use crate::canary::Canary;
 use machine::frame::{self, ChainHead};
 use machine::store::{AccountName, Append, GuardFailure, Journal, Outcome, Row, Store, StoreFault};
 use machine::{Durable, MachineId};
@@ -32,11 +33,20 @@ pub struct SimulatedStore {
     chains: BTreeMap<MachineId, Chain>,
     keys: BTreeMap<(String, Vec<u8>), Vec<u8>>,
     balances: BTreeMap<(String, u16), i64>,
-    postings: BTreeMap<String, usize>,
     statement: Vec<StatementLine>,
+    appends: u64,
+    canary: Option<Canary>,
 }
 
+/// One append in so many is dropped by [`Canary::LostWrites`].
+const LOST_WRITE: u64 = 100;
+
 impl SimulatedStore {
+    /// An empty disk, perhaps with a planted bug.
+    pub fn with(canary: Option<Canary>) -> Self {
+        Self { canary, ..Self::default() }
+    }
+
     /// Every posting in the order of booking.
     pub fn statement(&self) -> &[StatementLine] {
         &self.statement
@@ -56,7 +66,7 @@ impl SimulatedStore {
         self.chains.get(&machine).map_or(0, |chain| chain.dropped + chain.frames.len())
     }
 
-    /// The planted bug: a disk that called the last record durable and did not keep it.
+    /// A planted bug: a disk that called the last record durable and did not keep it.
     pub fn forget_last(&mut self, machine: MachineId) {
         let Some(chain) = self.chains.get_mut(&machine) else { return };
         if chain.frames.len() > 1 {
@@ -78,7 +88,7 @@ impl SimulatedStore {
         let mut moved: BTreeMap<(String, u16), i64> = BTreeMap::new();
         for row in &append.rows {
             match row {
-                Row::Unique { space, key, .. } => {
+                Row::Unique { space, key, .. } if self.canary != Some(Canary::ForgetfulHost) => {
                     if let Some(value) = self.keys.get(&((*space).to_owned(), key.clone())) {
                         return Some(GuardFailure::Taken { space, key: key.clone(), value: value.clone() });
                     }
@@ -89,8 +99,11 @@ impl SimulatedStore {
                             leg.delta_minor;
                     }
                 }
-                Row::Put { .. } | Row::BalanceAtLeast { .. } => {}
+                Row::Unique { .. } | Row::Put { .. } | Row::BalanceAtLeast { .. } => {}
             }
+        }
+        if self.canary == Some(Canary::UncheckedBalances) {
+            return None;
         }
         append.rows.iter().find_map(|row| {
             let Row::BalanceAtLeast { account, currency, floor_minor } = row else { return None };
@@ -125,7 +138,6 @@ impl SimulatedStore {
                 self.keys.insert(((*space).to_owned(), key.clone()), value.clone());
             }
             Row::Posting { id, legs } => {
-                *self.postings.entry(id.clone()).or_default() += 1;
                 for leg in legs {
                     *self.balances.entry((leg.account.text().to_owned(), leg.currency.numeric())).or_default() +=
                         leg.delta_minor;
@@ -143,7 +155,10 @@ impl Store for SimulatedStore {
         let one = |append: &Append| match self.refusal(append) {
             Some(refusal) => refusal,
             None => {
-                self.write(append);
+                self.appends += 1;
+                if self.canary != Some(Canary::LostWrites) || !self.appends.is_multiple_of(LOST_WRITE) {
+                    self.write(append);
+                }
                 let sequence = append.first_sequence + u64::try_from(append.records.len()).expect("a count") - 1;
                 Outcome::Durable(Durable::assertion(append.machine, sequence))
             }

@@ -1,5 +1,6 @@
 //! A terminal in a simulated world: the product's till and PED on simulated disks, with a simulated hand and card.
 
+use crate::canary::Canary;
 use crate::random::Random;
 use crate::store::SimulatedStore;
 use card::{Card, Personalisation};
@@ -50,6 +51,7 @@ pub struct Terminal {
     pub wake_planned_ms: Option<u64>,
     /// Counts shoppers planned: only the newest one comes.
     pub shoppers_planned: u64,
+    canary: Option<Canary>,
     till_config: till::Config,
     ped_config: ped::PedConfig,
     vault: LocalKeys,
@@ -72,8 +74,15 @@ impl Interrupt for Dice<'_> {
 
 impl Terminal {
     /// A terminal fresh from the box, without power.
-    pub fn new(till_config: till::Config, ped_config: ped::PedConfig, vault: LocalKeys, wallets: Vec<Wallet>) -> Self {
+    pub fn new(
+        till_config: till::Config,
+        ped_config: ped::PedConfig,
+        vault: LocalKeys,
+        wallets: Vec<Wallet>,
+        canary: Option<Canary>,
+    ) -> Self {
         Self {
+            canary,
             life: 0,
             up: false,
             wallets,
@@ -94,11 +103,15 @@ impl Terminal {
     /// Switches it on: both machines come from their journals.
     pub fn power_on(&mut self) {
         let (till_config, ped_config) = (self.till_config.clone(), self.ped_config.clone());
+        let amnesiac = self.canary == Some(Canary::AmnesiacTill);
         let till = SingleDriver::open(
             &mut self.till_journal,
             Till::machine_id(),
             till::Record::is_snapshot,
-            |records, last| Till::restore(till_config, records, last),
+            |mut records, last| {
+                records.retain(|record| !amnesiac || !matches!(record, till::Record::IntentSent { .. }));
+                Till::restore(till_config, records, last)
+            },
         );
         let vault = Box::new(self.vault.clone());
         let ped =
@@ -111,14 +124,13 @@ impl Terminal {
         self.wake_planned_ms = None;
     }
 
-    /// Loses power: everything in memory is gone. With `forgetful`, its disk also loses the record that it called durable last:
-    /// the planted bug that the auditor must find.
-    pub fn cut(&mut self, forgetful: bool) {
+    /// Loses power: everything in memory is gone.
+    pub fn cut(&mut self) {
         self.life += 1;
         self.up = false;
         self.till = None;
         self.ped = None;
-        if forgetful {
+        if self.canary == Some(Canary::ForgetfulDisk) {
             self.till_journal.forget_last(Till::machine_id());
         }
     }

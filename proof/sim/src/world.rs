@@ -1,6 +1,7 @@
 //! The world of one run: terminals, hosts, the network between them, shoppers, and power that fails.
 
 use crate::auditor::{Auditor, Claim};
+use crate::canary::Canary;
 use crate::faults::Faults;
 use crate::host::{Ask, Host, load_card};
 use crate::lab::{TestIssuer, test_parameters};
@@ -30,6 +31,8 @@ const WALLETS: u64 = 3;
 const CARD_MONEY_MINOR: i64 = 500_000_000;
 /// Longest healing in virtual milliseconds: six hours.
 const HEALING_MS_MAX: u64 = 6 * 3_600_000;
+/// Longer than a message is ever under way, so that no late copy escapes the audit.
+const UNDER_WAY_MS_MAX: u64 = 600_000;
 /// Sales remembered for refunds, for each terminal.
 const REFUNDABLE_MAX: usize = 40;
 /// Chance in millionths that a cashier gives a command although the till is busy.
@@ -65,13 +68,6 @@ struct Refundable {
     wallet: usize,
 }
 
-/// The planted bugs that the auditor must find.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Canary {
-    /// A terminal's disk calls a record durable and forgets it in a power cut.
-    ForgetfulDisk,
-}
-
 /// What a run is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -101,6 +97,7 @@ pub(crate) struct World {
     connections_made: u64,
     begun: u64,
     healing_since_ms: Option<u64>,
+    resting_since_ms: Option<u64>,
     pub(crate) auditor: Auditor,
     history: Sha256,
     pub(crate) events: u64,
@@ -146,7 +143,7 @@ impl World {
             power: random.fork(),
             shoppers: random.fork(),
             schedule: Schedule::default(),
-            store: SimulatedStore::default(),
+            store: SimulatedStore::with(plan.canary),
             hosts,
             terminals: Vec::new(),
             peers: Vec::new(),
@@ -155,6 +152,7 @@ impl World {
             connections_made: 0,
             begun: 0,
             healing_since_ms: None,
+            resting_since_ms: None,
             auditor: Auditor::default(),
             history: Sha256::new(),
             events: 0,
@@ -181,7 +179,7 @@ impl World {
             // Explanations cost half of a run. They move no money, but the first terminal of some worlds gives them.
             ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
             let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
-            self.terminals.push(Terminal::new(till, ped, ped_keys, wallets));
+            self.terminals.push(Terminal::new(till, ped, ped_keys, wallets, self.plan.canary));
             self.refundable.push(Vec::new());
         }
         for index in 0..self.terminals.len() {
@@ -280,7 +278,7 @@ impl World {
                 self.heal();
             }
             let Some(since) = self.healing_since_ms else { continue };
-            if self.at_rest() {
+            if self.has_rested() {
                 break;
             }
             if self.schedule.now_ms() > since + HEALING_MS_MAX {
@@ -296,10 +294,18 @@ impl World {
         self.faults = Faults::NONE;
     }
 
+    /// At rest for longer than any message can still be under way.
+    fn has_rested(&mut self) -> bool {
+        let now_ms = self.schedule.now_ms();
+        self.resting_since_ms = if self.at_rest() { self.resting_since_ms.or(Some(now_ms)) } else { None };
+        self.resting_since_ms.is_some_and(|since| now_ms > since + UNDER_WAY_MS_MAX)
+    }
+
     fn at_rest(&self) -> bool {
-        let till_rests =
-            |terminal: &Terminal| terminal.till().is_some_and(|till| till.is_idle() && till.pending().is_empty());
-        self.hosts.iter().all(|host| host.up) && self.terminals.iter().all(till_rests)
+        let rests =
+            |till: &till::Till| till.is_idle() && till.pending().is_empty() && till.state().open_intent.is_none();
+        self.hosts.iter().all(|host| host.up)
+            && self.terminals.iter().all(|terminal| terminal.till().is_some_and(rests))
     }
 
     fn audit_at_rest(&mut self) {
@@ -379,8 +385,7 @@ impl World {
     }
 
     fn cut_power(&mut self, index: usize) {
-        let forgetful = self.plan.canary == Some(Canary::ForgetfulDisk);
-        self.terminals[index].cut(forgetful);
+        self.terminals[index].cut();
         self.note("power cut", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         let delay = self.power.between(500, 60_000);
         self.schedule.after(delay, Happening::TerminalRestart { index });
@@ -481,7 +486,6 @@ impl World {
 
     fn outcome(&mut self, index: usize, outcome: &TransactionOutcome) {
         *self.outcomes.entry(outcome.status.name()).or_default() += 1;
-        if std::env::var("SIMDBG").is_ok() { eprintln!("{} t{index} {:?} {:?} {:?} {}", self.schedule.now_ms(), outcome.operation, outcome.status, outcome.stan, outcome.message.en); }
         self.note(
             "outcome",
             format!("{index} {:?} {:?} {:?}", outcome.operation, outcome.status, outcome.stan).as_bytes(),
@@ -697,6 +701,10 @@ impl World {
         let cut = self.faults.host_crash > 0 && self.power.chance(self.faults.host_crash);
         if cut {
             self.hosts[host].cut();
+            if self.plan.canary == Some(Canary::ForgetfulHost) {
+                let machines = self.peers.iter().map(|peer| machine::MachineId::of_terminal(peer.terminal));
+                machines.for_each(|machine| self.store.forget_last(machine));
+            }
             self.note("host cut", &[]);
             let delay = self.power.between(200, 30_000);
             self.schedule.after(delay, Happening::HostRestart { host });

@@ -250,6 +250,10 @@ impl Acquirer {
 
     /// Writes the decision down and answers.
     pub(crate) fn decide(&mut self, work: Box<Work>, verdict: Verdict, balance: Option<i64>, out: &mut Output) {
+        if kind_of(&work) == Kind::Refund && is_passing(verdict) {
+            // A notice comes again until it is decided: kept as an answer, this would be repeated for ever.
+            return self.refuse_with_mac(work, verdict, out);
+        }
         let Some(decision) = self.decision(&work, verdict, balance) else {
             return self.refuse_with_mac(work, Rule::Format.into(), out);
         };
@@ -315,6 +319,12 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
 
 fn class_of(kind: Kind) -> MessageClass {
     if kind == Kind::Refund { MessageClass::FinancialNotice } else { MessageClass::Financial }
+}
+
+/// Whether the verdict says nothing about the transaction itself: asked again later, the issuer may decide.
+fn is_passing(verdict: Verdict) -> bool {
+    use issuer::Rule;
+    matches!(verdict, Verdict::Issuer(Rule::NoReply | Rule::KeyService | Rule::FileDamaged))
 }
 
 fn operation(kind: Kind) -> Operation {

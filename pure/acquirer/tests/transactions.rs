@@ -476,6 +476,22 @@ fn without_an_answer_from_inside_the_terminal_gets_none_or_98() {
 }
 
 #[test]
+fn a_refund_that_no_issuer_answered_is_decided_when_it_comes_again() {
+    let mut world = World::ready();
+    let (_, answer) = sell(&mut world, 1_000);
+    let refund = world.terminal.refund(PAN, 400, answer.rrn.unwrap(), TODAY);
+    let (again, copy) = (refund.duplicate(), refund.duplicate());
+    world.host.issuer_silent = true;
+    assert!(matches!(world.send(refund), Back::Nothing));
+    world.host.now.monotonic_ms += 60_000;
+    let mut back = world.host.run(&mut world.store, terminal("12345678"), acquirer::Event::Wake);
+    assert_eq!(back.pop().unwrap().1.code(), "98");
+    world.host.issuer_silent = false;
+    assert_eq!((world.code(again), world.code(copy)), ("00".to_owned(), "00".to_owned()));
+    assert_eq!(world.payable(), 600);
+}
+
+#[test]
 fn requests_wait_their_turn_and_a_flood_is_closed() {
     let mut world = World::ready();
     world.host.issuer_silent = true;

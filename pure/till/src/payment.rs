@@ -530,7 +530,7 @@ impl Till {
     }
 
     fn decide(&mut self, turn: &mut Turn, ending: Ending, last_word: Option<LastWord>, trace: Vec<TraceLine>) {
-        let Some(stan) = self.payment().map(|payment| payment.stan) else { return };
+        let Some((stan, kind)) = self.payment().map(|payment| (payment.stan, payment.goal.kind)) else { return };
         let now = self.state.transaction(stan).map_or(TransactionStatus::Sent, |transaction| transaction.status);
         let card_agrees = last_word.as_ref().is_none_or(|last_word| last_word.approved);
         let mut decision = match ending {
@@ -538,6 +538,11 @@ impl Till {
                 response: Some(*summary),
                 ..Decision::new(TransactionStatus::Approved, Text::new("交易成功", "Approved"))
             },
+            Ending::Approved(summary) if !kind.reversible() => {
+                // A balance inquiry moved nothing: there is nothing to reverse, and no host would acknowledge it.
+                let text = Text::new("卡片拒绝", "Declined by the card");
+                Decision { response: Some(*summary), ..Decision::new(TransactionStatus::Declined, text) }
+            }
             Ending::Approved(summary) => {
                 self.reversal_due(turn, ResponseCode::ERROR);
                 let text =

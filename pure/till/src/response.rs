@@ -126,7 +126,7 @@ pub(crate) fn wants_sign_in(code: ResponseCode) -> bool {
 
 /// Whether the code says nothing about the transaction itself, so that a notice must be sent again.
 pub(crate) fn is_passing(code: ResponseCode) -> bool {
-    matches!(code.bytes(), b"06" | b"09" | b"68" | b"90" | b"91" | b"92" | b"95" | b"96" | b"98") || wants_sign_in(code)
+    matches!(code.bytes(), b"06" | b"09" | b"68" | b"90" | b"91" | b"92" | b"96" | b"98") || wants_sign_in(code)
 }
 
 #[cfg(test)]

@@ -339,6 +339,18 @@ fn a_balance_is_shown_and_a_lost_one_forgotten() {
 }
 
 #[test]
+fn a_balance_that_the_card_declines_afterwards_leaves_nothing_to_reverse() {
+    let mut world = World::ready();
+    world.ped.card.agrees = false;
+    world.command(OperatorCommand::Balance);
+    assert_eq!(world.last().status, OutcomeStatus::Declined);
+    assert!(world.till.pending().is_empty() && world.prints.is_empty());
+    assert!(!world.sent.iter().any(|sent| sent.starts_with("0400")));
+    world.ped.card.agrees = true;
+    assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved);
+}
+
+#[test]
 fn script_results_are_reported_before_the_next_transaction() {
     let mut world = World::ready();
     world.ped.card.scripts = true;

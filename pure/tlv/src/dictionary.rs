@@ -122,7 +122,7 @@ pub static TABLE: &[TagInfo] = &[
     row(0x90, "Issuer Public Key Certificate", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x91, "Issuer Authentication Data", Binary, 8, 16, Issuer, false, &[]),
     row(0x92, "Issuer Public Key Remainder", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
-    row(0x93, "Signed Static Application Data", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
+    row(0x93, "Signed Static Application Data", Binary, 0, 248, Card, true, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x94, "Application File Locator (AFL)", Binary, 0, 252, Card, false, &[Tag::new(0x77), Tag::new(0x80)]),
     row(0x95, "Terminal Verification Results (TVR)", Binary, 5, 5, Terminal, false, &[]),
     row(0x97, "Transaction Certificate Data Object List (TDOL)", Binary, 0, 252, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
@@ -188,7 +188,7 @@ pub static TABLE: &[TagInfo] = &[
     row(0x9F27, "Cryptogram Information Data", Binary, 1, 1, Card, false, &[Tag::new(0x77), Tag::new(0x80)]),
     row(0x9F29, "Extended Selection", Binary, 0, 252, Card, false, &[Tag::new(0x61)]),
     row(0x9F2A, "Kernel Identifier", Binary, 1, 8, Card, false, &[Tag::new(0x61)]),
-    row(0x9F2D, "ICC PIN Encipherment Public Key Certificate", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
+    row(0x9F2D, "ICC PIN Encipherment Public Key Certificate", Binary, 0, 248, Card, true, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F2E, "ICC PIN Encipherment Public Key Exponent", Binary, 1, 3, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F2F, "ICC PIN Encipherment Public Key Remainder", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F32, "Issuer Public Key Exponent", Binary, 1, 3, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
@@ -209,7 +209,7 @@ pub static TABLE: &[TagInfo] = &[
     row(0x9F43, "Application Reference Currency Exponent", Numeric, 1, 4, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F44, "Application Currency Exponent", Numeric, 1, 1, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F45, "Data Authentication Code", Binary, 2, 2, Card, false, &[]),
-    row(0x9F46, "ICC Public Key Certificate", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
+    row(0x9F46, "ICC Public Key Certificate", Binary, 0, 248, Card, true, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F47, "ICC Public Key Exponent", Binary, 1, 3, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F48, "ICC Public Key Remainder", Binary, 0, 248, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
     row(0x9F49, "Dynamic Data Authentication Data Object List (DDOL)", Binary, 0, 252, Card, false, &[Tag::new(0x70), Tag::new(0x77)]),
@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn account_data_is_marked_sensitive() {
-        for number in [0x57, 0x5A, 0x5F24, 0x5F20, 0x56, 0x9F6B, 0x9F1F, 0x9F20, 0x9F0B, 0x99] {
+        // Anyone with the public keys reads the PAN in a card certificate; the static signature covers a hash of account data.
+        for number in [0x93, 0x9F2D, 0x9F46, 0x57, 0x5A, 0x5F24, 0x5F20, 0x56, 0x9F6B, 0x9F1F, 0x9F20, 0x9F0B, 0x99] {
             assert!(is_sensitive(Tag::new(number)), "{number:X}");
         }
         assert!(!is_sensitive(Tag::new(0x95)));

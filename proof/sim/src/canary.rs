@@ -1,0 +1,27 @@
+//! Planted bugs: a simulator whose auditor overlooks one of them proves nothing.
+
+/// A bug of one part of the world, planted on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// A terminal's disk calls a record durable and forgets it in a power cut.
+    ForgetfulDisk,
+    /// A till that forgets, when it is switched on, what it had sent.
+    AmnesiacTill,
+    /// The host's disk forgets each terminal's last record in a power cut, and its unique keys are not unique.
+    ForgetfulHost,
+    /// The host's disk calls every hundredth append durable and drops it.
+    LostWrites,
+    /// The host's disk does not check balances: captures and accounts fall below their floors.
+    UncheckedBalances,
+}
+
+impl Canary {
+    /// Each with the faults under which it shows.
+    pub const ALL: &'static [(Canary, &'static str)] = &[
+        (Canary::ForgetfulDisk, "terminal-crash,loss"),
+        (Canary::AmnesiacTill, "terminal-crash,loss"),
+        (Canary::ForgetfulHost, "host-crash,loss"),
+        (Canary::LostWrites, "none"),
+        (Canary::UncheckedBalances, "none"),
+    ];
+}
