@@ -199,7 +199,8 @@ def parse(body):
             value = body[at:at + size]
         elif number in TEXT_FIXED:
             size = TEXT_FIXED[number]
-            value = body[at:at + size].decode()
+            # One character a byte: a refusal may echo what is no ASCII.
+            value = body[at:at + size].decode("latin-1")
         elif number in (52, 64):
             size, value = 8, body[at:at + 8]
         else:

@@ -8,7 +8,7 @@
  *
  * Not covered, on purpose: SQLite's -shm index, which is memory by nature, and folders themselves (made at set-up).
  *
- * One entry of the log: magic 'LYNG', kind (1 byte), 7 zero bytes, then six 64-bit numbers in host order
+ * One entry of the log: magic 'LYNG', kind (1 byte), 11 zero bytes, then six 64-bit numbers in host order
  *   inode, offset, old size, length of a, length of b, unused
  * and the bytes a and b. Kinds: W write (a: bytes before, b: bytes written), T truncate (a: tail before, offset: new size),
  * S sync (offset: length of the log when the sync began), C name created (a: path), R renamed (a: from, b: to),
@@ -36,7 +36,7 @@
 struct entry {
     char magic[4];
     char kind;
-    char zero[7];
+    char zero[11];
     uint64_t inode, offset, old_size, a_length, b_length, unused;
 };
 
@@ -48,6 +48,8 @@ static char root[PATH_MAX], log_folder[PATH_MAX];
 static size_t root_length;
 static int log_fd = -1, active = 0;
 static long sync_us = 0;
+/* LYING_DISK_BROKEN=1: a sync answers and secures nothing. For the canary: the audit must notice such a disk. */
+static int broken = 0;
 
 static int (*real_openat)(int, const char *, int, ...);
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -85,6 +87,7 @@ __attribute__((constructor)) static void start(void) {
     root_length = strlen(root);
     const char *wait = getenv("LYING_DISK_SYNC_US");
     sync_us = wait ? atol(wait) : 0;
+    broken = getenv("LYING_DISK_BROKEN") != NULL;
     char path[PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/%d.log", log_folder, (int)getpid());
     log_fd = real_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -307,6 +310,7 @@ static int sync_any(int fd) {
     if (fstat(fd, &found)) die("fstat");
     uint64_t until = log_length();
     if (sync_us > 0) usleep((useconds_t)sync_us);
+    if (broken) return 0;
     pthread_mutex_lock(&lock);
     put('S', found.st_ino, until, 0, "", 0, "", 0);
     pthread_mutex_unlock(&lock);
@@ -348,6 +352,16 @@ int unlinkat(int folder, const char *path, int flags) {
     int result = real_unlinkat(folder, path, flags);
     pthread_mutex_unlock(&lock);
     return result;
+}
+
+/* A second name for a file: nothing here does that, and this layer could not take it back. */
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    start();
+    static int (*real_linkat)(int, const char *, int, const char *, int);
+    if (!real_linkat) real_linkat = next("linkat");
+    char absolute[PATH_MAX];
+    if (active && below_root(to_folder, to, absolute)) die("linkat is not covered");
+    return real_linkat(from_folder, from, to_folder, to, flags);
 }
 
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }

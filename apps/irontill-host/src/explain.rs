@@ -5,7 +5,7 @@ use machine::MachineId;
 use machine::store::StoreFault;
 use machine::wire::Encode;
 use store_sqlite::{PostedLeg, PostingSummary, SqliteStore};
-use types::{Rrn, Stan, TerminalId};
+use types::{MerchantId, Rrn, Stan, TerminalId};
 
 /// One record that concerns the payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,4 +76,18 @@ pub fn find_by_rrn(store: &SqliteStore, terminal: TerminalId, rrn: Rrn) -> Resul
             }
         });
     Ok(found)
+}
+
+/// Merchant and name under which a terminal was last enrolled.
+///
+/// # Errors
+/// The store's, and damage to the terminal's journal.
+pub fn enrolled_as(store: &SqliteStore, terminal: TerminalId) -> Result<Option<(MerchantId, String)>, StoreFault> {
+    let journal = store.journal(MachineId::of_terminal(terminal))?;
+    let enrolment = journal.into_iter().rev().find_map(|entry| match Record::from_bytes(&entry.record).ok()? {
+        Record::Enrolled { enrolment, .. } => Some(enrolment),
+        Record::Snapshot(state) => state.enrolment,
+        _ => None,
+    });
+    Ok(enrolment.map(|enrolment| (enrolment.merchant, enrolment.name)))
 }

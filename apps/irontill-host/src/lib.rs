@@ -18,7 +18,7 @@ pub use admin::{
     TransportedKey, WrappedKey, today_utc,
 };
 pub use engine::{Engine, EngineHandle, EngineParts, LogSink, Statistics, Stopped};
-pub use explain::{Explanation, explain, find_by_rrn};
+pub use explain::{Explanation, enrolled_as, explain, find_by_rrn};
 pub use parameters::{format_parameters, parse_parameters};
 pub use service::{HostService, run};
 pub use settings::{HostSettings, SettingsError};

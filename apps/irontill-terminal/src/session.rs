@@ -73,7 +73,7 @@ pub struct Completion {
 }
 
 enum Waiting {
-    Till(till::Event),
+    Till(Box<till::Event>),
     Ped(ped::Event),
 }
 
@@ -122,7 +122,7 @@ impl Terminal {
             master_key: None,
         };
         terminal.queue.push_back(Waiting::Ped(ped::Event::PowerOn));
-        terminal.queue.push_back(Waiting::Till(till::Event::PowerOn));
+        terminal.queue.push_back(Waiting::Till(Box::new(till::Event::PowerOn)));
         Ok(terminal)
     }
 
@@ -137,7 +137,7 @@ impl Terminal {
         self.work(observer)?;
         self.outcomes.clear();
         self.receipts.clear();
-        self.queue.push_back(Waiting::Till(till::Event::Operator(command)));
+        self.queue.push_back(Waiting::Till(Box::new(till::Event::Operator(command))));
         loop {
             self.work(observer)?;
             if let Some(at) = self.outcomes.iter().position(|outcome| outcome.operation == operation) {
@@ -227,7 +227,7 @@ impl Terminal {
             let now = self.now();
             match next {
                 Waiting::Till(event) => {
-                    for effect in self.till.step(&mut self.till_journal, now, event)? {
+                    for effect in self.till.step(&mut self.till_journal, now, *event)? {
                         self.run_till(effect, observer);
                     }
                 }
@@ -249,7 +249,7 @@ impl Terminal {
                     Ok(answer) => till::Event::LinkResponse { exchange, frame: OpaqueFrame::new(answer) },
                     Err(failure) => till::Event::LinkFailed { exchange, sent_any: failure.sent_any },
                 };
-                self.queue.push_back(Waiting::Till(event));
+                self.queue.push_back(Waiting::Till(Box::new(event)));
             }
             // Exchanges here end before the next event is handled: there is nothing left to abandon.
             till::Effect::Abandon { .. } => {}
@@ -268,7 +268,7 @@ impl Terminal {
     fn run_ped(&mut self, effect: ped::Effect, observer: &mut dyn Observer) -> Result<(), Fault> {
         let event = match effect {
             ped::Effect::ToTill(reply) => {
-                self.queue.push_back(Waiting::Till(till::Event::Ped(reply)));
+                self.queue.push_back(Waiting::Till(Box::new(till::Event::Ped(reply))));
                 return Ok(());
             }
             ped::Effect::PowerOnCard => match self.devices.reader.power_on() {
@@ -312,7 +312,7 @@ impl Terminal {
             self.queue.push_back(Waiting::Ped(ped::Event::Wake));
         }
         if self.till.deadline_ms().is_some_and(|deadline| deadline <= now) {
-            self.queue.push_back(Waiting::Till(till::Event::Wake));
+            self.queue.push_back(Waiting::Till(Box::new(till::Event::Wake)));
         }
         self.work(observer)
     }

@@ -5,7 +5,9 @@ use crate::system::System;
 use crate::verdict::Verdict;
 use anyhow::Context;
 use clap::Subcommand;
-use link::{Authority, Client, ClientLimits, ClientOptions, Handler, Limits, LinkEvent, Request, Server, TerminalRequest};
+use link::{
+    Authority, Client, ClientLimits, ClientOptions, Handler, Limits, LinkEvent, Request, Server, TerminalRequest,
+};
 use machine::MachineId;
 use machine::store::{Append, Store};
 use serde_json::json;
@@ -199,7 +201,8 @@ fn journal_commits_in(path: &Path, span: Duration) -> anyhow::Result<f64> {
 
 fn authorisations(terminals: u32, span: Duration) -> anyhow::Result<Authorised> {
     let system = System::start_private()?;
-    let expected = (usize::try_from(span.as_secs())? * 12_000 / usize::try_from(terminals)? + 200).min(SALES_A_BATCH_MAX);
+    let expected =
+        (usize::try_from(span.as_secs())? * 12_000 / usize::try_from(terminals)? + 200).min(SALES_A_BATCH_MAX);
     let mut prepared = Vec::new();
     for number in 0..terminals {
         prepared.push(BenchTerminal::sign_in(&system, number, expected)?);

@@ -145,7 +145,7 @@ fn session(
         batch: answer.f60.context("no batch in the sign-in response")?.batch(),
         pin_key: open(&delivery.pin.enciphered)?,
         mac_key: open(&delivery.mac.enciphered)?,
-        master: paycrypto::KeyBytes::new(&*master.expose_bytes()).map_err(crypto)?,
+        master: paycrypto::KeyBytes::new(master.expose_bytes()).map_err(crypto)?,
     })
 }
 

@@ -58,7 +58,7 @@ impl<'a> Bureau<'a> {
         let owner = Owner::new("test issuer").context("an owner's name")?;
         let transport = random_key()?;
         let public_key = admin.transport_public_key()?;
-        let enciphered = sim::lab::transport_envelope(&public_key, &*transport.expose_bytes())?;
+        let enciphered = sim::lab::transport_envelope(&public_key, transport.expose_bytes())?;
         let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(&transport));
         let under = admin.import_transport_key(&owner, 1, &TransportedKey { enciphered, check })?;
         let pin_key = random_key()?;

@@ -118,7 +118,7 @@ impl Decode {
                 format!("{} {}", line.name, line.name_zh),
                 line.value
             );
-            if line.path.to_string() == "55" {
+            if line.path == iso8583::FieldPath::Field(55) {
                 decoded.chip.iter().for_each(|(tag, text)| println!("  {tag:<6} {text}"));
             }
         }

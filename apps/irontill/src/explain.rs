@@ -42,11 +42,13 @@ impl Explain {
         let store = SqliteStore::open_read_only(&settings.store, None)?;
         let terminal = TerminalId::parse(&self.terminal).map_err(|cause| Misuse(format!("--terminal: {cause}")))?;
         let Some(stan) = self.find(&store, terminal)? else {
-            eprintln!("irontill: no payment {} of terminal {terminal}", self.transaction);
+            return Ok(self.unknown());
+        };
+        let Some((merchant, name)) = irontill_host::enrolled_as(&store, terminal)? else {
+            eprintln!("irontill: no terminal {terminal}");
             return Ok(Verdict::No);
         };
-        let merchant = crate::till_point::DEMO_MERCHANT;
-        let opened = TillPoint::new(&folder, &self.terminal, merchant, "")?.open_offline();
+        let opened = TillPoint::new(&folder, &self.terminal, merchant.text(), &name)?.open_offline();
         let xray = match &opened {
             Ok(terminal) => of_transaction(terminal.till(), &store, stan)?,
             // A foreign terminal keeps its journal to itself: the host's half remains.
@@ -57,12 +59,20 @@ impl Explain {
                 receipt: None,
             },
         };
+        if xray.is_empty() {
+            return Ok(self.unknown());
+        }
         if self.json {
             println!("{}", xray.to_json())
         } else {
             println!("{}", xray.text())
         }
         Ok(Verdict::Yes)
+    }
+
+    fn unknown(&self) -> Verdict {
+        eprintln!("irontill: no payment {} of terminal {}", self.transaction, self.terminal);
+        Verdict::No
     }
 
     fn find(&self, store: &SqliteStore, terminal: TerminalId) -> anyhow::Result<Option<Stan>> {
@@ -130,6 +140,10 @@ fn host_lines(
 }
 
 impl Xray {
+    fn is_empty(&self) -> bool {
+        self.heading.is_empty() && self.terminal.is_empty() && self.host.is_empty()
+    }
+
     /// For a person.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -6,7 +6,7 @@ use crate::verdict::{Misuse, Verdict};
 use clap::Args;
 use irontill_terminal::{Silent, Terminal};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ const FIRST_TERMINAL: u32 = 30_000_001;
 /// How long a terminal's pending matters may take at the end.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(180);
 /// A batch is settled after so many payments, before it is full.
-const PAYMENTS_A_BATCH: u64 = 300;
+const PAYMENTS_A_BATCH: usize = 300;
 
 /// Terminals that really sign in and pay.
 #[derive(Args)]
@@ -65,6 +65,8 @@ struct Tally {
     problems: Vec<String>,
     /// What tills say of their sales: name of the intent, and whether it stands.
     claims: Vec<(String, bool)>,
+    /// The open batch of each till: what the names of its intents begin with.
+    open_batches: Vec<String>,
 }
 
 impl Tally {
@@ -76,6 +78,7 @@ impl Tally {
         self.latencies_ms.extend(other.latencies_ms);
         self.problems.extend(other.problems);
         self.claims.extend(other.claims);
+        self.open_batches.extend(other.open_batches);
     }
 
     fn percentile(&mut self, hundredths: usize) -> f64 {
@@ -184,7 +187,8 @@ impl Load {
         let mut paid = 0_u64;
         while Instant::now() < end {
             paid += 1;
-            if paid.is_multiple_of(PAYMENTS_A_BATCH) {
+            // The till counts, not this run: the batch may have begun before a restart.
+            if terminal.till().transactions().len() >= PAYMENTS_A_BATCH {
                 terminal.run(OperatorCommand::Settle, &mut Silent)?;
             }
             let amount =
@@ -219,8 +223,14 @@ impl Load {
     }
 }
 
+/// Opens the file to append to. A line that a kill cut short is closed so that it can never be taken for a receipt.
 fn open_receipts(path: &Path) -> anyhow::Result<std::fs::File> {
-    Ok(std::fs::OpenOptions::new().create(true).append(true).read(true).open(path)?)
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let whole = std::fs::read(path)?.last().is_none_or(|last| *last == b'\n');
+    if !whole {
+        file.write_all(b" cut short by a kill\n")?;
+    }
+    Ok(file)
 }
 
 /// Everything pending must come to an end, and no transaction may stay open.
@@ -231,6 +241,7 @@ fn audit_terminal(terminal: &mut Terminal, id: &str, tally: &mut Tally) -> anyho
     for pending in terminal.till().pending() {
         tally.problems.push(format!("terminal {id}: still pending: {pending:?}"));
     }
+    tally.open_batches.push(format!("{id}/{}/", terminal.till().status().batch));
     for transaction in terminal.till().transactions() {
         if transaction.kind == till::TransactionKind::Sale {
             let name = format!("{id}/{}/{}", transaction.batch, transaction.stan);
@@ -251,6 +262,7 @@ fn audit_ledger(folder: &Folder, receipts: Option<&Path>, tally: &mut Tally) -> 
     let store = store_sqlite::SqliteStore::open_read_only(&folder.host_settings()?.store, None)?;
     let report = store.verify()?;
     tally.problems.extend(report.findings.iter().map(|finding| format!("store: {finding}")));
+    tally.problems.extend(unknown_to_tills(&store, tally)?);
     for (name, stands) in std::mem::take(&mut tally.claims) {
         if stands_in_ledger(&store, &name)? != stands {
             tally.problems.push(format!("till and ledger differ on {name}: the till says {stands}"));
@@ -272,6 +284,21 @@ fn audit_ledger(folder: &Folder, receipts: Option<&Path>, tally: &mut Tally) -> 
         }
     }
     Ok(())
+}
+
+/// Sales that stand in an open batch and of which its till knows nothing.
+fn unknown_to_tills(store: &store_sqlite::SqliteStore, tally: &Tally) -> anyhow::Result<Vec<String>> {
+    let known: BTreeSet<&str> = tally.claims.iter().map(|(name, _)| name.as_str()).collect();
+    let mut problems = Vec::new();
+    for batch in &tally.open_batches {
+        for posting in store.postings_with_prefix(&format!("sale/{batch}"))? {
+            let name = posting.id.trim_start_matches("sale/").trim_end_matches("/0200");
+            if !known.contains(name) && stands_in_ledger(store, name)? {
+                problems.push(format!("{name} is booked and stands, and its till does not know it"));
+            }
+        }
+    }
+    Ok(problems)
 }
 
 /// Whether a sale is booked and not reversed.

@@ -24,6 +24,12 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a process may take to stop before it is killed. Killing loses nothing, it is only impolite.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+/// Ports that a system's host chooses from: below those that Linux hands out to clients, so that nobody's connection holds the port
+/// while the host restarts.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// Ports tried before the choice is left to the machine.
+const PORT_TRIES: usize = 64;
+
 /// The paths of a system.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
@@ -278,11 +284,32 @@ pub fn run_keys_process(data: &Path) -> anyhow::Result<Verdict> {
     Ok(Verdict::Yes)
 }
 
+/// The address of the host's last run, so that its terminals find it again; a new one if there is none or somebody has taken it.
+fn kept_or_new_address(folder: &Folder) -> anyhow::Result<String> {
+    let free = |address: &String| std::net::TcpListener::bind(address).is_ok();
+    if let Some(kept) = folder.host_address().ok().filter(free) {
+        return Ok(kept);
+    }
+    for _ in 0..PORT_TRIES {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random)?;
+        let port = PORTS.start + u16::from_be_bytes(random) % (PORTS.end - PORTS.start);
+        let address = format!("127.0.0.1:{port}");
+        if free(&address) {
+            return Ok(address);
+        }
+    }
+    Ok("127.0.0.1:0".to_owned())
+}
+
 /// The host process: says where it listens, serves until its parent goes or says stop.
 pub fn run_host_process(data: &Path) -> anyhow::Result<Verdict> {
     let folder = Folder::new(data)?;
-    let settings = folder.host_settings()?;
+    let mut settings = folder.host_settings()?;
     let address_path = folder.address_path();
+    if settings.listen.ends_with(":0") {
+        settings.listen = kept_or_new_address(&folder)?;
+    }
     let parent_gone = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     parent_gone.context("binding to the parent's life")?;
     let log: LogSink = Arc::new(|line: &str| eprintln!("{line}"));

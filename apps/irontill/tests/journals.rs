@@ -56,7 +56,8 @@ fn every_released_journal_opens() {
 
         let (code, text) = run(&["explain", "--data", folder, "000001000002"]);
         assert_eq!(code, 0, "{}: {text}", version.display());
-        for part in ["approved", "TERMINAL AND CARD", "HOST AND LEDGER", "RECEIPT", "sale/10000001/000001/000002/0200"] {
+        for part in ["approved", "TERMINAL AND CARD", "HOST AND LEDGER", "RECEIPT", "sale/10000001/000001/000002/0200"]
+        {
             assert!(text.contains(part), "{}: no {part} in\n{text}", version.display());
         }
         std::fs::remove_dir_all(&data).unwrap();

@@ -32,7 +32,13 @@ fn one(seed: u64, wish: &Wish) -> anyhow::Result<bool> {
     let first = sim::run(plan)?;
     let seconds = begun.elapsed().as_secs_f64();
     let same = !wish.twice || sim::run(plan)?.event_hash == first.event_hash;
-    let repeats = if !wish.twice { "not repeated" } else if same { "same hash" } else { "HASH DIFFERS" };
+    let repeats = if !wish.twice {
+        "not repeated"
+    } else if same {
+        "same hash"
+    } else {
+        "HASH DIFFERS"
+    };
     println!(
         "seed {seed} events {} violations {} {repeats} {} {seconds:.1} s {:?}",
         first.events,

@@ -3,13 +3,18 @@
 //! Everything here is public test material; a production vault must never be given it.
 
 use anyhow::{Context, bail};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{
+    KeySize, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey,
+};
 use card::{CardAccountData, CryptogramScheme};
 use issuer::{CardFile, CardScript, CardStatus, EntryModes, PinFile, Scheme};
 use keys::{AnyKeyBlock, Command, KeyBlock, KeyCheckValue, KeyService, Owner, Reply, Usage, UsageMarker};
 use paycrypto::TdesKey;
 use std::collections::BTreeMap;
-use types::{CardToken, Currency, Expiry};
+use std::sync::OnceLock;
+use types::{CardToken, Currency, Expiry, Secret, SecretBytes};
+use vault_soft::{Entropy, MASTER_KEY_BYTES, MasterSecrets};
 
 const OWNER: &str = "test issuer";
 /// Opening balance of a test card: 50,000.00.
@@ -49,6 +54,21 @@ fn created<U: UsageMarker>(reply: Reply) -> anyhow::Result<KeyBlock<U>> {
         Reply::KeyCreated { key, .. } => Ok(key.typed()?),
         other => bail!("expected a key, got {}", other.name()),
     }
+}
+
+/// Secrets of a simulated host's vault. The RSA transport key is drawn once for all worlds of a process: it carries one test
+/// key in at the beginning and nothing of it is ever seen again, but drawing it takes longer than a thousand payments.
+pub fn vault_secrets(entropy: &dyn Entropy) -> anyhow::Result<MasterSecrets> {
+    static TRANSPORT_KEY: OnceLock<Option<SecretBytes>> = OnceLock::new();
+    let draw = || {
+        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).ok()?;
+        let der: Pkcs8V1Der<'_> = key.as_der().ok()?;
+        Some(SecretBytes::copy_from(der.as_ref()))
+    };
+    let transport_key = TRANSPORT_KEY.get_or_init(draw).as_ref().context("no RSA key could be drawn")?;
+    let mut master_key = [0; MASTER_KEY_BYTES];
+    entropy.fill(&mut master_key)?;
+    Ok(MasterSecrets::from_master_key(Secret::take(&mut master_key)).with_transport_key(transport_key.duplicate()))
 }
 
 /// Enciphers a KEK to a vault's transport public key: RSA-OAEP with SHA-256.

@@ -103,7 +103,8 @@ mod tests {
     /// Seeds that found something once are run for ever. One a line: seed, transactions, faults, what they found.
     #[test]
     fn what_was_found_once_does_not_come_back() {
-        let lines = include_str!("../regressions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines =
+            include_str!("../regressions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines {
             let mut words = line.split_whitespace();
             let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap();

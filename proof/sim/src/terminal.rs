@@ -10,6 +10,9 @@ use ped::Ped;
 use till::Till;
 use vault_soft::LocalKeys;
 
+/// Power cuts after which a terminal gives no explanations any more: they cost more time than the payments.
+const EXPLAINING_LIVES: u64 = 20;
+
 /// Something that waits to be handled by one of the two machines.
 #[derive(Debug)]
 pub enum Waiting {
@@ -102,7 +105,8 @@ impl Terminal {
 
     /// Switches it on: both machines come from their journals.
     pub fn power_on(&mut self) {
-        let (till_config, ped_config) = (self.till_config.clone(), self.ped_config.clone());
+        let (till_config, mut ped_config) = (self.till_config.clone(), self.ped_config.clone());
+        ped_config.explains &= self.life < EXPLAINING_LIVES;
         let amnesiac = self.canary == Some(Canary::AmnesiacTill);
         let till = SingleDriver::open(
             &mut self.till_journal,

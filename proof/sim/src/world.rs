@@ -4,7 +4,7 @@ use crate::auditor::{Auditor, Claim};
 use crate::canary::Canary;
 use crate::faults::Faults;
 use crate::host::{Ask, Host, load_card};
-use crate::lab::{TestIssuer, test_parameters};
+use crate::lab::{self, TestIssuer, test_parameters};
 use crate::random::Random;
 use crate::schedule::Schedule;
 use crate::store::SimulatedStore;
@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use till::{Operation, OperatorCommand, OutcomeStatus, TransactionOutcome, TransactionStatus};
-use types::{Amount, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, Secret, SecretBytes, Stan, TerminalId};
-use vault_soft::{LocalKeys, MasterSecrets, SoftVault, VaultKind};
+use types::{Amount, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, SecretBytes, Stan, TerminalId};
+use vault_soft::{LocalKeys, SoftVault};
 
 /// Wall clock at the beginning of every run: 2026-01-05 08:00 in China, in Unix milliseconds.
 const WALL_START_MS: u64 = 1_767_571_200_000;
@@ -128,9 +128,7 @@ impl World {
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
         let mut random = Random::new(plan.seed);
         let entropy = SeededEntropy(Mutex::new(random.fork()));
-        let mut master_key = [0; vault_soft::MASTER_KEY_BYTES];
-        random.fill(&mut master_key);
-        let secrets = MasterSecrets::generate(&entropy, VaultKind::Host)?;
+        let secrets = lab::vault_secrets(&entropy)?;
         let vault = Arc::new(SoftVault::new(secrets, Box::new(entropy), Box::new(Moving(Default::default()))));
         let host_keys = LocalKeys::new(Arc::clone(&vault), Caller::Host);
         let config = Arc::new(HostConfig::new(InstitutionId::parse("48020000")?, test_parameters()));
@@ -160,7 +158,6 @@ impl World {
         };
         let terminals = random.between(2, 8);
         world.set_up(&vault, terminals, &mut random)?;
-        let _ = Secret::take(&mut master_key);
         Ok(world)
     }
 
