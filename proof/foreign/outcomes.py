@@ -15,6 +15,7 @@ import random
 import socket
 import ssl
 import struct
+import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,11 @@ def misuse(tool, checks):
             code, output, complaint = tool.run(*words)
             assert code == 2, f"exit {code}"
             assert complaint.strip() and not output.strip(), "a complaint, on standard error only"
+    nowhere = tool.data + "-nowhere"
+    for words in (["explain", "000001"], ["host", "list"], ["host", "verify"]):
+        with checks.step(f"{' '.join(words)} without a system: exit 2, and none is made"):
+            code, _, complaint = tool.run(*words, "--data", nowhere)
+            assert code == 2 and complaint.strip() and not os.path.exists(nowhere), f"exit {code}"
     for words in (["--help"], ["--version"], ["pay", "--help"]):
         checks.equal(f"irontill {' '.join(words)}", tool.run(*words)[0], 0)
 
@@ -160,6 +166,13 @@ def explain(tool, checks, outcomes):
             missing = [word for word in words if word not in output]
             assert not missing, f"without {missing}"
             assert client.PAN not in output and client.EXPIRY + "2010000012300" not in output, "account data in the open"
+    with checks.step("explain into a pipe that closes early ends without a word"):
+        process = subprocess.Popen([tool.program, "explain", "--data", tool.data, paid["stan"]], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        process.stdout.close()
+        assert process.stderr.read() == b"", "a complaint"
+        process.wait(harness.TOOL_SECONDS)
+        process.stderr.close()
     with checks.step("explain shows the receipt that was printed"):
         _, output, _ = tool.run("explain", "--data", tool.data, "--json", paid["stan"])
         receipt = json.loads(output)["receipt"].strip()

@@ -104,6 +104,7 @@ def approved(code, outcome, card_number, amount="CNY 12.50"):
 
 def sell(program, checks):
     with harness.System(program) as system, card(program, "unionpay-credit", CONTACT):
+        outcome = {}
         with checks.step("a sale with the card in the first reader"):
             code, outcome = pay(program, system.data, "any")
             approved(code, outcome, "622262*********1001")

@@ -112,13 +112,8 @@ impl Decode {
         }
         for line in &decoded.lines {
             let meaning = if line.meaning.is_empty() { String::new() } else { format!("  ({})", line.meaning) };
-            println!(
-                "{:<8} {:<42} {}{meaning}",
-                line.path.to_string(),
-                format!("{} {}", line.name, line.name_zh),
-                line.value
-            );
-            if line.path == iso8583::FieldPath::Field(55) {
+            println!("{:<8} {:<42} {}{meaning}", line.path, format!("{} {}", line.name, line.name_zh), line.value);
+            if line.path == "55" {
                 decoded.chip.iter().for_each(|(tag, text)| println!("  {tag:<6} {text}"));
             }
         }
@@ -144,7 +139,7 @@ impl Decode {
 
 impl Decoded {
     fn to_json(&self) -> Value {
-        let path = |line: &Line| line.path.to_string();
+        let path = |line: &Line| line.path.clone();
         let is_field = |line: &&Line| path(line).parse::<u8>().is_ok();
         let fields: Map<String, Value> =
             self.lines.iter().filter(is_field).map(|line| (path(line), line.value.clone().into())).collect();

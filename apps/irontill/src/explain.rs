@@ -37,7 +37,7 @@ pub struct Xray {
 impl Explain {
     /// Explains.
     pub fn run(self) -> anyhow::Result<Verdict> {
-        let folder = Folder::new(&self.data)?;
+        let folder = Folder::existing(&self.data)?;
         let settings = folder.host_settings()?;
         let store = SqliteStore::open_read_only(&settings.store, None)?;
         let terminal = TerminalId::parse(&self.terminal).map_err(|cause| Misuse(format!("--terminal: {cause}")))?;

@@ -79,7 +79,7 @@ impl HostCommand {
         match self {
             HostCommand::Serve { data } => serve(&data),
             HostCommand::TransportKey { data } => {
-                let key = Folder::new(&data)?.admin()?.transport_public_key()?;
+                let key = Folder::existing(&data)?.admin()?.transport_public_key()?;
                 print!("{}", public_key_pem(&key));
                 Ok(Verdict::Yes)
             }
@@ -99,7 +99,7 @@ fn serve(data: &std::path::Path) -> anyhow::Result<Verdict> {
 }
 
 fn list(data: &std::path::Path) -> anyhow::Result<Verdict> {
-    for terminal in Folder::new(data)?.admin()?.terminals()? {
+    for terminal in Folder::existing(data)?.admin()?.terminals()? {
         let state = if terminal.signed_in { "signed in" } else { "signed off" };
         let batch = terminal.batch.map_or_else(|| "-".to_owned(), |batch| format!("{batch:06}"));
         println!(
@@ -111,7 +111,7 @@ fn list(data: &std::path::Path) -> anyhow::Result<Verdict> {
 }
 
 fn verify(data: &std::path::Path, json: bool) -> anyhow::Result<Verdict> {
-    let settings = Folder::new(data)?.host_settings()?;
+    let settings = Folder::existing(data)?.host_settings()?;
     let report = store_sqlite::SqliteStore::open_read_only(&settings.store, None)?.verify()?;
     if json {
         println!(
@@ -137,7 +137,7 @@ fn verify(data: &std::path::Path, json: bool) -> anyhow::Result<Verdict> {
 impl Enrol {
     fn run(self) -> anyhow::Result<Verdict> {
         let misuse = |what: &str, cause: types::Invalid| Misuse(format!("{what}: {cause}"));
-        let folder = Folder::new(&self.data)?;
+        let folder = Folder::existing(&self.data)?;
         let transport = std::fs::read_to_string(&self.transport_key).context("transport key")?;
         let check =
             unhex(&self.transport_check)?.try_into().map_err(|_| Misuse("--transport-check: four bytes".to_owned()))?;

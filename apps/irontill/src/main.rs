@@ -3,7 +3,11 @@
 use clap::Parser;
 use std::process::ExitCode;
 
+/// What the standard library says when it panics because nobody reads standard output any more.
+const PIPE_CLOSED: &str = "failed printing to stdout: Broken pipe";
+
 fn main() -> ExitCode {
+    be_quiet_about_closed_pipes();
     let arguments = match irontill::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(usage) => {
@@ -23,4 +27,14 @@ fn main() -> ExitCode {
             ExitCode::from(if misuse { 2 } else { 3 })
         }
     }
+}
+
+/// A reader that has seen enough (`irontill explain … | head`) is nobody's fault: the program ends, tidily, without a report.
+fn be_quiet_about_closed_pipes() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload_as_str().is_some_and(|text| text.starts_with(PIPE_CLOSED)) {
+            report(panic);
+        }
+    }));
 }

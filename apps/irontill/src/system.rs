@@ -7,7 +7,7 @@
 //! ```
 
 use crate::bureau;
-use crate::verdict::Verdict;
+use crate::verdict::{Misuse, Verdict};
 use anyhow::{Context, bail};
 use irontill_host::{Admin, HostSettings, LogSink};
 use irontill_keys::KeyProcessConfig;
@@ -43,6 +43,14 @@ impl Folder {
             link::create_private_folder(&path.join(part))?;
         }
         Ok(Self(path))
+    }
+
+    /// The folder of a system that has been set up already: asking about one must not create another.
+    pub fn existing(path: &Path) -> anyhow::Result<Self> {
+        if !Self(path.to_owned()).settings_path().is_file() {
+            return Err(Misuse(format!("no system in {}", path.display())).into());
+        }
+        Self::new(path)
     }
 
     fn keys_config(&self) -> KeyProcessConfig {

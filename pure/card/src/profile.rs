@@ -249,10 +249,10 @@ static PROFILES: [Profile; 10] = [
     },
     Profile {
         name: "pin-blocked",
-        description: "fails: verifies its PIN 258036 itself and blocks it after three wrong tries",
+        description: "fails: verifies its PIN itself and blocks it after three wrong tries",
         scheme: CryptogramScheme::UnionPay,
         expected: ExpectedOutcome::DeclinedOffline,
-        expectation: "123456 is wrong: 63C2, 63C1, 63C0, then verification fails and is denied; with 258036 and tries \
+        expectation: "123456 is wrong: 63C2, 63C1, 63C0, then verification fails and is denied; with its PIN and tries \
                       left the sale is approved",
         make: Make {
             pan: "6222620000006006005",

@@ -443,6 +443,10 @@ impl Till {
             let text = End::Answered(summary).text();
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, text, trace);
         };
+        if kind == TransactionKind::Refund && response::is_passing(code) && !response::wants_sign_in(code) {
+            // Undecided: a copy that is still under way may be booked, so it is asked again until there is a decision.
+            return self.unanswered(turn, kind, ResponseCode::NO_REPLY, response::text(code), trace);
+        }
         match (code.is_approval(), summary.mac_verified) {
             // An approval that nobody authenticated is none (D18).
             (true, false) => self.unanswered(turn, kind, ResponseCode::MAC_ERROR, End::MacWrong.text(), trace),

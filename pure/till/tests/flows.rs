@@ -327,6 +327,17 @@ fn a_refund_without_an_answer_is_sent_again_and_never_reversed() {
 }
 
 #[test]
+fn a_refund_that_the_host_could_not_decide_is_asked_again() {
+    let mut world = World::ready();
+    world.sale("12.50");
+    world.host.payment_codes = vec!["98"];
+    refund(&mut world, "2.50");
+    let refunds = world.outcomes.iter().filter(|outcome| outcome.operation == Operation::Refund);
+    let statuses: Vec<OutcomeStatus> = refunds.map(|outcome| outcome.status).collect();
+    assert_eq!(statuses.first(), Some(&OutcomeStatus::Queued), "{statuses:?}");
+}
+
+#[test]
 fn a_balance_is_shown_and_a_lost_one_forgotten() {
     let mut world = World::ready();
     world.command(OperatorCommand::Balance);
