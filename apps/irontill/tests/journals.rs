@@ -1,5 +1,7 @@
 //! Journals of released versions open in this one, for ever: `proof/journals/VERSION` holds a whole system's folder.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
