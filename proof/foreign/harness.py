@@ -101,9 +101,10 @@ class System:
     def __enter__(self):
         self.base = tempfile.mkdtemp(prefix="irontill-proof-")
         self.data = os.path.join(self.base, "system")
-        self.process = subprocess.Popen([self.program, "host", "serve", "--data", self.data], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = None
         try:
+            self.process = subprocess.Popen([self.program, "host", "serve", "--data", self.data], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             self.address = first_line(self.process, START_SECONDS)
         except BaseException:
             self.__exit__()
@@ -111,7 +112,8 @@ class System:
         return self
 
     def __exit__(self, *_):
-        stop(self.process)
+        if self.process:
+            stop(self.process)
         shutil.rmtree(self.base, ignore_errors=True)
 
     def endpoint(self):

@@ -11,6 +11,12 @@ fn released() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proof/journals")
 }
 
+/// One folder for each version.
+fn versions() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(released()).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -45,12 +51,11 @@ fn run(arguments: &[&str]) -> (i32, String) {
 
 #[test]
 fn every_released_journal_opens() {
-    let mut versions = 0;
-    for entry in std::fs::read_dir(released()).unwrap() {
-        let version = entry.unwrap().path();
-        versions += 1;
-        let data = std::env::temp_dir().join(format!("irontill-journals-{}-{versions}", std::process::id()));
-        copy(&version, &data);
+    let versions = versions();
+    assert!(!versions.is_empty(), "no journal is kept");
+    for (number, version) in versions.iter().enumerate() {
+        let data = std::env::temp_dir().join(format!("irontill-journals-{}-{number}", std::process::id()));
+        copy(version, &data);
         let folder = data.to_str().unwrap();
 
         let (code, text) = run(&["host", "verify", "--data", folder, "--json"]);
@@ -64,14 +69,13 @@ fn every_released_journal_opens() {
         }
         std::fs::remove_dir_all(&data).unwrap();
     }
-    assert!(versions > 0, "no journal is kept");
 }
 
 #[test]
 fn a_damaged_journal_is_named() {
-    let Some(version) = std::fs::read_dir(released()).unwrap().next() else { panic!("no journal is kept") };
+    let version = versions().into_iter().next().expect("a journal is kept");
     let data = std::env::temp_dir().join(format!("irontill-damaged-{}", std::process::id()));
-    copy(&version.unwrap().path(), &data);
+    copy(&version, &data);
     let file = data.join("host/host.db");
     let mut bytes = std::fs::read(&file).unwrap();
     // Somewhere inside a record of the demo's terminal: its name stands in each of its journal rows' records.

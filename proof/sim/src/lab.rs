@@ -268,6 +268,5 @@ fn aid_parameters(aid: &str, version: u16) -> iso8583::unionpay::AidParameters {
         contactless_floor_limit_bcd: Some([0, 0, 0, 0x10, 0, 0]),
         contactless_limit_bcd: Some([0, 0x09, 0x99, 0x99, 0x99, 0x99]),
         contactless_cvm_limit_bcd: Some([0, 0, 0, 0x10, 0, 0]),
-        ..Default::default()
     }
 }

@@ -22,11 +22,11 @@ impl Random {
 
     /// An independent generator for one part of the world, so that one part's draws do not shift another's.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.next_u64())
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let (c, d) = (c ^ a, d ^ b);
@@ -41,7 +41,7 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "a bound above zero");
         // The bias of the plain remainder is below 2^-40 for the bounds of a simulation.
-        self.next() % bound
+        self.next_u64() % bound
     }
 
     /// A number of `low..=high`.
@@ -63,7 +63,7 @@ impl Random {
     /// Random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let drawn = self.next().to_le_bytes();
+            let drawn = self.next_u64().to_le_bytes();
             chunk.copy_from_slice(&drawn[..chunk.len()]);
         }
     }
@@ -77,7 +77,7 @@ mod tests {
     fn equal_seeds_give_equal_draws() {
         let draw = |seed| {
             let mut random = Random::new(seed);
-            (random.next(), random.fork().next(), random.between(3, 9))
+            (random.next_u64(), random.fork().next_u64(), random.between(3, 9))
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
