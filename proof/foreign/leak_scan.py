@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+import harness
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # The public test cards and their issuers' public test keys (docs/test-cards.md).
@@ -57,18 +59,8 @@ COMMAND_WITHIN_S = 120
 # Loads until a batch is full.
 LOADS_MAX = 8
 
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-        print(f"ok    {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAIL  {name}: {detail}", flush=True)
-    return good
+checks = harness.Checks(tells=True)
+check = checks.check
 
 
 # --- what to look for ------------------------------------------------------------------------------------------------------
@@ -507,13 +499,12 @@ def main():
     except Exception as fault:  # noqa: BLE001 - whatever stops the test fails it
         check("the test came to its end", False, f"{type(fault).__name__}: {fault}")
     finally:
-        if arguments.keep or failed:
+        if arguments.keep or checks.failed:
             print(f"      files kept in {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
     print(f"      {time.monotonic() - began:.0f} s")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":
