@@ -37,7 +37,7 @@ const COMPATIBILITY_COUNTER_BITS: u32 = 21;
 const COMPATIBILITY_PAD_BITS: u32 = 4;
 /// First byte of the derivation data.
 const DERIVATION_DATA_VERSION: u8 = 1;
-/// Stands in the counter's place in the derivation data of an update key: no transaction has it.
+/// The counter whose key encryption key is the update key: with 32 one bits, no transaction has it.
 const UPDATE_KEY_COUNTER: u32 = u32::MAX;
 
 /// The name of a terminal's initial key, 64 bits. Not secret.
@@ -491,13 +491,16 @@ impl InitialKey {
         if ksn.counter == 0 || ksn.initial_key_id != self.initial_key_id {
             return Err(CryptoError::KeySerialNumber);
         }
-        let derivation_id = ksn.initial_key_id.derivation_id();
-        let step = |key: DerivationKey, counter| key.branch(derivation_id, counter);
-        Ok(TransactionKey { key: path_to(ksn.counter).fold(self.key.clone(), step), ksn })
+        Ok(TransactionKey { key: self.walked_to(ksn.counter), ksn })
     }
 
-    /// The key under which the terminal's next initial key is delivered: the DUKPT update key, a key encryption key
-    /// (X9.24-3 annex B.6.3, update initial key).
+    fn walked_to(&self, counter: u32) -> DerivationKey {
+        let derivation_id = self.initial_key_id.derivation_id();
+        path_to(counter).fold(self.key.clone(), |key, counter| key.branch(derivation_id, counter))
+    }
+
+    /// The key under which the terminal's next initial key is delivered: the DUKPT update key, the key
+    /// encryption key of counter FFFFFFFF (X9.24-3 annex B.6.3, update initial key). 33 keys are derived.
     ///
     /// # Errors
     /// [`CryptoError::Parameter`] for an HMAC type, [`CryptoError::KeyStrength`] for one stronger than this key.
@@ -507,7 +510,7 @@ impl InitialKey {
 
     fn update_key_bytes(&self, key_type: KeyType) -> Result<KeyBytes, CryptoError> {
         let context = context(self.initial_key_id.derivation_id(), UPDATE_KEY_COUNTER);
-        self.key.working_key(KeyUsage::KeyEncryption, key_type, context)
+        self.walked_to(UPDATE_KEY_COUNTER).working_key(KeyUsage::KeyEncryption, key_type, context)
     }
 }
 
@@ -620,7 +623,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Loads the initial key, which the caller then drops: 33 keys are derived.
+    /// Loads the initial key, which the caller then drops: 65 keys are derived, half of them for the update key.
     #[must_use]
     pub fn load(initial_key: &InitialKey) -> Self {
         let initial_key_id = initial_key.initial_key_id;
