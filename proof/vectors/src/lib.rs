@@ -11,6 +11,7 @@ mod iso8583;
 mod key_mgmt;
 mod mac;
 mod pin_blocks;
+mod tr31;
 mod tracks;
 
 use serde_json::{Value, json};
@@ -219,6 +220,18 @@ const AREAS: &[(&[&str], Runner)] = &[
     ),
     (
         &[
+            "unwrap",
+            "derive_kbek_kbak",
+            "wrap_header",
+            "parse_header",
+            "parse_header_malformed",
+            "unwrap_malformed",
+            "header_attributes_malformed",
+        ],
+        tr31::run,
+    ),
+    (
+        &[
             "aes_kw",
             "aes_kwp",
             "kcv_tdes",
@@ -380,18 +393,6 @@ const LATER: &[(&[&str], &str)] = &[
             "ksn_count",
         ],
         "DUKPT is not built yet",
-    ),
-    (
-        &[
-            "unwrap",
-            "derive_kbek_kbak",
-            "wrap_header",
-            "parse_header",
-            "parse_header_malformed",
-            "unwrap_malformed",
-            "header_attributes_malformed",
-        ],
-        "TR-31 key blocks are not built yet",
     ),
     (
         &[

@@ -13,6 +13,7 @@ mod block;
 pub mod check_value;
 pub mod emv;
 mod error;
+pub mod key_block;
 pub mod key_material;
 pub mod key_wrap;
 pub mod mac;
