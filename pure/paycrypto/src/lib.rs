@@ -2,8 +2,8 @@
 //!
 //! * **Duty:** every cipher, MAC, PIN block, key derivation and cryptogram that cards, terminals and hosts agree on,
 //!   as plain functions of keys and bytes.
-//! * **Knows:** DES/TDES, AES, SM4, their modes; ISO 9564, ISO 9797-1, ISO 16609, EMV Book 2, PBOC 3.0 and the
-//!   UnionPay POS rules for working keys, tracks and F64.
+//! * **Knows:** DES/TDES, AES, SM4, their modes; ISO 9564, ISO 9797-1, ISO 16609, ANSI X9.143 key blocks, EMV Book 2,
+//!   PBOC 3.0 and the UnionPay POS rules for working keys, tracks and F64.
 //! * **Never:** keeps a key longer than its owner does, prints one, draws a random number or decides who may use what.
 //!   Randomness is an argument; permission belongs to the key process.
 //! * **Start here:** [`TdesKey`] and [`BlockCipher`], then [`mac`], [`pin_block`] and [`emv`].
@@ -14,6 +14,7 @@ pub mod check_value;
 pub mod dukpt;
 pub mod emv;
 mod error;
+pub mod key_block;
 pub mod key_material;
 pub mod key_wrap;
 pub mod mac;
