@@ -1,9 +1,9 @@
 //! The passphrase that opens a vault file.
 
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::secret_memory::SecretBytesBox;
 use crate::vault_file::{VaultFileError, read_private_file, write_private_file};
 use std::path::Path;
-use crate::secret_memory::SecretBytesBox;
 use types::SecretBytes;
 use zeroize::Zeroizing;
 

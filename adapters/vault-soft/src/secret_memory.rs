@@ -158,9 +158,8 @@ impl Region {
 
     fn give_back(&mut self, at: usize, count: usize) {
         // SAFETY: the slots lie in the region and belong to a secret whose owner gives them back: nobody else sees them.
-        let bytes = unsafe {
-            core::slice::from_raw_parts_mut(self.first.add(at * SLOT_BYTES).as_ptr(), count * SLOT_BYTES)
-        };
+        let bytes =
+            unsafe { core::slice::from_raw_parts_mut(self.first.add(at * SLOT_BYTES).as_ptr(), count * SLOT_BYTES) };
         bytes.zeroize();
         self.slots[at..at + count].fill(FREE);
     }
@@ -367,6 +366,12 @@ impl SecretBytesBox {
         unsafe { core::slice::from_raw_parts_mut(self.place.as_ptr(), self.length) }
     }
 
+    /// An explicit second copy.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self::copy_from(self.expose())
+    }
+
     /// Keeps the first `length` bytes and wipes the rest.
     pub fn truncate(&mut self, length: usize) {
         if let Some(rest) = self.expose_mut().get_mut(length..) {
@@ -441,5 +446,123 @@ unsafe extern "C" fn lend_again(old: *mut c_void, bytes: usize, _file: *const c_
 unsafe extern "C" fn take_back(old: *mut c_void, _file: *const c_char, _line: c_int) {
     if let Some(old) = NonNull::new(old.cast::<u8>()) {
         pool().free(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn read_through_kernel(address: usize, length: usize) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        std::fs::File::open("/proc/self/mem")?.read_exact_at(&mut bytes, address as u64)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn the_kernel_shows_locked_pages_and_not_hidden_ones() {
+        for wanted in [SecretMemory::Hidden, SecretMemory::Locked, SecretMemory::Plain] {
+            let mut region = Region::map(1, wanted).unwrap();
+            let place = region.take(1).unwrap();
+            // SAFETY: a slot of the region, which lives on.
+            unsafe { place.write_bytes(0xA7, SLOT_BYTES) };
+            let shown = read_through_kernel(place.addr().get(), SLOT_BYTES);
+            match region.memory {
+                SecretMemory::Hidden => assert!(shown.is_err()),
+                _ => assert_eq!(shown.unwrap(), [0xA7; SLOT_BYTES]),
+            }
+            assert!(region.memory <= wanted);
+            let (at, count) = region.run(place).unwrap();
+            region.give_back(at, count);
+            // SAFETY: still mapped.
+            assert!(unsafe { core::slice::from_raw_parts(place.as_ptr(), SLOT_BYTES) }.iter().all(|byte| *byte == 0));
+            assert!(region.is_empty() && region.run(place).is_none());
+        }
+    }
+
+    #[test]
+    fn guard_pages_surround_a_region() {
+        let region = Region::map(1, SecretMemory::Locked).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let first = region.first.addr().get();
+        let end = first + region.slots.len() * SLOT_BYTES;
+        let rights_at = |address: usize| {
+            maps.lines().find_map(|line| {
+                let (range, rest) = line.split_once(' ')?;
+                let (from, to) = range.split_once('-')?;
+                let hex = |text| usize::from_str_radix(text, 16).ok();
+                (hex(from)? <= address && address < hex(to)?).then(|| rest[..3].to_owned())
+            })
+        };
+        assert_eq!(rights_at(first).as_deref(), Some("rw-"));
+        assert_eq!(rights_at(first - 1).as_deref(), Some("---"));
+        assert_eq!(rights_at(end).as_deref(), Some("---"));
+    }
+
+    #[test]
+    fn slots_are_found_given_back_and_found_again() {
+        let mut region = Region::map(1, SecretMemory::Plain).unwrap();
+        let all = region.slots.len();
+        let first = region.take(3).unwrap();
+        let second = region.take(1).unwrap();
+        assert_eq!(region.run(second), Some((3, 1)));
+        assert!(region.take(all - 3).is_none());
+        region.give_back(0, 3);
+        assert_eq!(region.take(4).map(|place| region.run(place)), Some(Some((4, 4))));
+        assert_eq!(region.take(3), Some(first));
+        // SAFETY: inside the region; a place in the middle of a piece is not its beginning.
+        assert!(
+            region.run(unsafe { first.add(SLOT_BYTES) }).is_none() && region.run(unsafe { first.add(1) }).is_none()
+        );
+    }
+
+    #[test]
+    fn values_live_and_are_dropped_in_secret_memory() {
+        struct Noisy<'a>(&'a AtomicU64, u64);
+        impl Drop for Noisy<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(self.1, Ordering::Relaxed);
+            }
+        }
+        let drops = AtomicU64::new(0);
+        let boxed = SecretBox::new(|| Noisy(&drops, 7));
+        assert_eq!(boxed.expose().1, 7);
+        drop(boxed);
+        assert_eq!(drops.load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_large_secret_has_a_region_of_its_own_and_a_huge_one_is_refused() {
+        let bytes = vec![3; 3 * REGION_BYTES];
+        let large = SecretBytesBox::copy_from(&bytes);
+        assert_eq!(large.expose(), bytes);
+        assert!(pool().allocate(SECRET_BYTES_MAX + 1).is_none());
+    }
+
+    #[test]
+    fn nothing_prints() {
+        let secret = SecretBytesBox::copy_from(b"top secret");
+        assert!(!format!("{secret:?}").contains("top"));
+        assert!(!format!("{:?}", SecretBox::new(|| 4711_u32)).contains("4711"));
+    }
+
+    #[test]
+    fn the_c_functions_keep_their_contract() {
+        let file = c"".as_ptr();
+        // SAFETY: used as malloc, realloc and free are.
+        unsafe {
+            let first = lend(100, file, 0).cast::<u8>();
+            first.write_bytes(9, 100);
+            let longer = lend_again(first.cast(), 5000, file, 0).cast::<u8>();
+            assert_eq!(core::slice::from_raw_parts(longer, 100), [9; 100]);
+            take_back(longer.cast(), file, 0);
+            take_back(ptr::null_mut(), file, 0);
+            let foreign = ptr::dangling_mut::<u8>();
+            assert!(lend_again(foreign.cast(), 10, file, 0).is_null());
+            take_back(foreign.cast(), file, 0);
+            take_back(lend(0, file, 0), file, 0);
+            assert!(lend(usize::MAX, file, 0).is_null());
+        }
     }
 }

@@ -6,7 +6,6 @@ use crate::transport;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::{Secret, SecretBytes};
 
-
 /// Length of the master key in bytes: AES-256 strength.
 pub const MASTER_KEY_BYTES: usize = 32;
 

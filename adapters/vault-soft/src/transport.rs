@@ -1,13 +1,13 @@
 //! Bringing the first key in: a KEK under the host vault's RSA key (RSAES-OAEP with SHA-256, RFC 8017 §7.1).
 
 use crate::entropy::EntropyFailure;
+use crate::secret_memory::SecretBytesBox;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
     PublicEncryptingKey,
 };
 use keys::Refusal;
-use crate::secret_memory::SecretBytesBox;
 use types::SecretBytes;
 use zeroize::Zeroizing;
 

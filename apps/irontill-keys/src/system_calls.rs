@@ -8,8 +8,8 @@ use crate::sandbox::Enforcement;
 use anyhow::Context;
 use libc::c_long;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    apply_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
 };
 use std::collections::BTreeMap;
 
@@ -134,10 +134,7 @@ fn allowed_with_arguments() -> anyhow::Result<Rules> {
         // Threads and nothing else.
         (libc::SYS_clone, vec![masked(0, THREAD_FLAGS | FORBIDDEN_CLONE_FLAGS, THREAD_FLAGS)?]),
         // A second handle on a connection; looking at flags.
-        (
-            libc::SYS_fcntl,
-            vec![equal(1, libc::F_DUPFD_CLOEXEC)?, equal(1, libc::F_GETFD)?, equal(1, libc::F_GETFL)?],
-        ),
+        (libc::SYS_fcntl, vec![equal(1, libc::F_DUPFD_CLOEXEC)?, equal(1, libc::F_GETFD)?, equal(1, libc::F_GETFL)?]),
         // A thread's name.
         (libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?]),
         // Abort: a signal to itself.
