@@ -15,7 +15,7 @@ mod server;
 pub use channel::{Channel, Incoming, Outgoing};
 pub use client::{KeyReceiver, KeySender, RemoteKeys, pipelined};
 pub use frame::{FrameError, read_frame, write_frame};
-pub use server::{BatchExecutor, EventLog, KeyServer, ListenerConfig, Parting, ServerEvent};
+pub use server::{BatchExecutor, BoundSockets, EventLog, KeyServer, ListenerConfig, Parting, ServerEvent};
 
 use core::time::Duration;
 

@@ -1,6 +1,7 @@
 //! What a vault is made of: the master key, and in a host's vault the key of its transport envelope.
 
 use crate::entropy::{Entropy, EntropyFailure};
+use crate::secret_memory::{SecretBox, SecretBytesBox};
 use crate::transport;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::{Secret, SecretBytes};
@@ -19,12 +20,16 @@ pub enum VaultKind {
     Terminal,
 }
 
-/// The secrets that a vault file holds and everything else derives from. Never prints.
+/// The secrets that a vault file holds and everything else derives from. In secret memory; never prints.
 #[derive(Debug)]
 pub struct MasterSecrets {
-    pub(crate) master_key: Secret<MASTER_KEY_BYTES>,
+    pub(crate) master_key: SecretBox<[u8; MASTER_KEY_BYTES]>,
     /// RSA private key, PKCS#8.
-    pub(crate) transport_key: Option<SecretBytes>,
+    pub(crate) transport_key: Option<SecretBytesBox>,
+}
+
+fn empty_master_key() -> SecretBox<[u8; MASTER_KEY_BYTES]> {
+    SecretBox::new(|| [0; MASTER_KEY_BYTES])
 }
 
 impl MasterSecrets {
@@ -33,25 +38,27 @@ impl MasterSecrets {
     /// # Errors
     /// [`EntropyFailure`] if no random bytes or no RSA key could be had.
     pub fn generate(entropy: &dyn Entropy, kind: VaultKind) -> Result<Self, EntropyFailure> {
-        let mut bytes = [0; MASTER_KEY_BYTES];
-        entropy.fill(&mut bytes)?;
-        let secrets = Self::from_master_key(Secret::take(&mut bytes));
-        match kind {
-            VaultKind::Host => Ok(secrets.with_transport_key(transport::generate()?)),
-            VaultKind::Terminal => Ok(secrets),
-        }
+        let mut master_key = empty_master_key();
+        entropy.fill(master_key.expose_mut())?;
+        let transport_key = match kind {
+            VaultKind::Host => Some(transport::generate()?),
+            VaultKind::Terminal => None,
+        };
+        Ok(Self { master_key, transport_key })
     }
 
     /// A vault with this master key and no transport key.
     #[must_use]
     pub fn from_master_key(master_key: Secret<MASTER_KEY_BYTES>) -> Self {
-        Self { master_key, transport_key: None }
+        let mut kept = empty_master_key();
+        kept.expose_mut().copy_from_slice(master_key.expose());
+        Self { master_key: kept, transport_key: None }
     }
 
     /// Adds a transport key (RSA, PKCS#8 DER).
     #[must_use]
     pub fn with_transport_key(self, pkcs8: SecretBytes) -> Self {
-        Self { transport_key: Some(pkcs8), ..self }
+        Self { transport_key: Some(SecretBytesBox::copy_from(pkcs8.expose())), ..self }
     }
 }
 
@@ -67,8 +74,9 @@ impl Encode for MasterSecrets {
         if reader.u8()? != VERSION {
             return Err(reader.malformed("vault secrets version 1"));
         }
-        let master_key = reader.raw(MASTER_KEY_BYTES, "a master key")?;
-        let master_key = Secret::copy_from(master_key).ok_or_else(|| reader.malformed("a master key"))?;
-        Ok(Self { master_key, transport_key: reader.option(Reader::secret)? })
+        let mut master_key = empty_master_key();
+        master_key.expose_mut().copy_from_slice(reader.raw(MASTER_KEY_BYTES, "a master key")?);
+        let transport_key = reader.option(Reader::bytes)?.map(SecretBytesBox::copy_from);
+        Ok(Self { master_key, transport_key })
     }
 }

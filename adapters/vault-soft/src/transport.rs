@@ -1,6 +1,7 @@
 //! Bringing the first key in: a KEK under the host vault's RSA key (RSAES-OAEP with SHA-256, RFC 8017 §7.1).
 
 use crate::entropy::EntropyFailure;
+use crate::secret_memory::SecretBytesBox;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
@@ -18,10 +19,10 @@ const KEY_SIZE: KeySize = KeySize::Rsa3072;
 const RECIPIENT_BITS_MIN: usize = 2048;
 
 /// Draws an RSA key, as PKCS#8 DER.
-pub fn generate() -> Result<SecretBytes, EntropyFailure> {
+pub fn generate() -> Result<SecretBytesBox, EntropyFailure> {
     let key = PrivateDecryptingKey::generate(KEY_SIZE).map_err(|_| EntropyFailure)?;
     let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| EntropyFailure)?;
-    Ok(SecretBytes::copy_from(der.as_ref()))
+    Ok(SecretBytesBox::copy_from(der.as_ref()))
 }
 
 /// A host vault's transport key, ready to work.
@@ -32,8 +33,8 @@ pub struct TransportKey {
 
 impl TransportKey {
     /// Reads PKCS#8 DER.
-    pub fn from_pkcs8(pkcs8: &SecretBytes) -> Option<Self> {
-        let key = PrivateDecryptingKey::from_pkcs8(pkcs8.expose()).ok()?;
+    pub fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
+        let key = PrivateDecryptingKey::from_pkcs8(pkcs8).ok()?;
         let der: PublicKeyX509Der<'_> = key.public_key().as_der().ok()?;
         let public_der = der.as_ref().to_vec();
         Some(Self { private: OaepPrivateDecryptingKey::new(key).ok()?, public_der })

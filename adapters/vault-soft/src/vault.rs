@@ -8,7 +8,9 @@ use crate::key_block::{check_value, checked_key, draw_key, is_des, suits, unwrap
 use crate::limits::{GuessLimiter, Subject};
 use crate::refusal::{of_crypto, of_entropy};
 use crate::sealing::SealingKey;
+use crate::secret_memory::SecretBox;
 use crate::secrets::MasterSecrets;
+use crate::stack;
 use crate::transport::{self, TransportKey};
 use crate::working_keys::Wrapper;
 use keys::{
@@ -46,7 +48,7 @@ pub struct SoftVault {
     key_blocks: SealingKey,
     accounts: SealingKey,
     blobs: SealingKey,
-    tokens: HmacSha256Key,
+    tokens: SecretBox<HmacSha256Key>,
     transport: Option<TransportKey>,
     entropy: Box<dyn Entropy>,
     limiter: GuessLimiter,
@@ -62,14 +64,18 @@ impl SoftVault {
     /// A vault of these secrets. `entropy` makes keys and nonces; `clock` serves the guess limiter.
     #[must_use]
     pub fn new(secrets: MasterSecrets, entropy: Box<dyn Entropy>, clock: Box<dyn Clock>) -> Self {
+        stack::with_clean_stack(|| Self::derive(&secrets, entropy, clock))
+    }
+
+    fn derive(secrets: &MasterSecrets, entropy: Box<dyn Entropy>, clock: Box<dyn Clock>) -> Self {
         let master = HmacSha256Key::new(secrets.master_key.expose());
         let token_key = Zeroizing::new(master.mac(&[b"irontill token key 1\0"]));
         Self {
             key_blocks: SealingKey::derive(&master, b"key block"),
             accounts: SealingKey::derive(&master, b"account"),
             blobs: SealingKey::derive(&master, b"blob"),
-            tokens: HmacSha256Key::new(&*token_key),
-            transport: secrets.transport_key.as_ref().and_then(TransportKey::from_pkcs8),
+            tokens: SecretBox::new(|| HmacSha256Key::new(&*token_key)),
+            transport: secrets.transport_key.as_ref().and_then(|key| TransportKey::from_pkcs8(key.expose())),
             entropy,
             limiter: GuessLimiter::new(clock),
         }
@@ -83,7 +89,7 @@ impl SoftVault {
                 if permitted(caller, command.kind()) { self.carry_out(command) } else { Err(Refusal::NotPermitted) };
             answer.unwrap_or_else(|why| Reply::Refused { why })
         };
-        commands.iter().map(answer).collect()
+        stack::with_clean_stack(|| commands.iter().map(answer).collect())
     }
 
     fn carry_out(&self, command: &Command) -> Answer {
