@@ -5,6 +5,7 @@
 
 mod apdu_traces;
 mod ber_tlv;
+mod dukpt;
 mod emv_crypto;
 mod emv_oda;
 mod iso8583;
@@ -337,6 +338,28 @@ const AREAS: &[(&[&str], Runner)] = &[
         ],
         tracks::run,
     ),
+    (
+        &[
+            "derive_ik",
+            "txn_sequence",
+            "derive_txn_key",
+            "derive_update_key",
+            "working_key_matrix",
+            "ksn_valid",
+            "ksn_advance",
+            "working_keys",
+            "intermediate_registers",
+            "data_encrypt_ecb",
+            "ksn_to_parts",
+            "ksn80_compat_to_parts",
+            "data_key",
+            "track_decrypt_pin_variant_cbc",
+            "pin_key",
+            "track_decrypt_cbc",
+            "ksn_count",
+        ],
+        dukpt::run,
+    ),
 ];
 
 const ISO8583: &[&str] = &[
@@ -358,28 +381,6 @@ const LATER: &[(&[&str], &str)] = &[
     (
         &["cvc3", "ibm3624_pin", "ibm3624_offset", "pvv", "cvv", "cavv", "dcvv"],
         "card verification values and PIN verification values are not built yet",
-    ),
-    (
-        &[
-            "derive_ik",
-            "txn_sequence",
-            "derive_txn_key",
-            "derive_update_key",
-            "working_key_matrix",
-            "ksn_valid",
-            "ksn_advance",
-            "working_keys",
-            "intermediate_registers",
-            "data_encrypt_ecb",
-            "ksn_to_parts",
-            "ksn80_compat_to_parts",
-            "data_key",
-            "track_decrypt_pin_variant_cbc",
-            "pin_key",
-            "track_decrypt_cbc",
-            "ksn_count",
-        ],
-        "DUKPT is not built yet",
     ),
     (
         &[

@@ -37,6 +37,16 @@ pub enum CryptoError {
     /// Key components have unequal lengths, or there are too few of them.
     #[error("key components do not fit together")]
     Components,
+    /// A key serial number belongs to another initial key, or has a transaction counter that no terminal uses: zero
+    /// where a transaction is meant, or too many one bits (ANSI X9.24-1 annex A, X9.24-3).
+    #[error("key serial number is not one that the key's terminal produces")]
+    KeySerialNumber,
+    /// The transaction counter is at its end: the terminal needs a new initial key.
+    #[error("transaction counter exhausted")]
+    CounterExhausted,
+    /// The key asked for would be stronger than the key that protects or derives it (ANSI X9.24-3).
+    #[error("key would be stronger than the key it depends on")]
+    KeyStrength,
     /// The track has too few digits to be enciphered or holds something that is no track symbol.
     #[error("track data cannot be enciphered")]
     Track,

@@ -11,6 +11,7 @@
 mod aes_key;
 mod block;
 pub mod check_value;
+pub mod dukpt;
 pub mod emv;
 mod error;
 pub mod key_material;
