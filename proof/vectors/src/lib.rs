@@ -12,6 +12,7 @@ mod iso8583;
 mod key_mgmt;
 mod mac;
 mod pin_blocks;
+mod tr31;
 mod tracks;
 
 use serde_json::{Value, json};
@@ -220,6 +221,18 @@ const AREAS: &[(&[&str], Runner)] = &[
     ),
     (
         &[
+            "unwrap",
+            "derive_kbek_kbak",
+            "wrap_header",
+            "parse_header",
+            "parse_header_malformed",
+            "unwrap_malformed",
+            "header_attributes_malformed",
+        ],
+        tr31::run,
+    ),
+    (
+        &[
             "aes_kw",
             "aes_kwp",
             "kcv_tdes",
@@ -381,18 +394,6 @@ const LATER: &[(&[&str], &str)] = &[
     (
         &["cvc3", "ibm3624_pin", "ibm3624_offset", "pvv", "cvv", "cavv", "dcvv"],
         "card verification values and PIN verification values are not built yet",
-    ),
-    (
-        &[
-            "unwrap",
-            "derive_kbek_kbak",
-            "wrap_header",
-            "parse_header",
-            "parse_header_malformed",
-            "unwrap_malformed",
-            "header_attributes_malformed",
-        ],
-        "TR-31 key blocks are not built yet",
     ),
     (
         &[

@@ -14,6 +14,7 @@ pub mod check_value;
 pub mod dukpt;
 pub mod emv;
 mod error;
+pub mod key_block;
 pub mod key_material;
 pub mod key_wrap;
 pub mod mac;
