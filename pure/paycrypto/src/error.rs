@@ -50,4 +50,22 @@ pub enum CryptoError {
     /// The track has too few digits to be enciphered or holds something that is no track symbol.
     #[error("track data cannot be enciphered")]
     Track,
+    /// The expiry that enters a card verification value is not four decimal digits.
+    #[error("expiry must be four decimal digits")]
+    Expiry,
+    /// A verification value or PIN offset has another number of digits, or a character that is none.
+    #[error("verification digits must be decimal and of the length asked for")]
+    VerificationDigits,
+    /// The PIN is longer or shorter than the verification method takes.
+    #[error("PIN has another length than the method takes")]
+    PinLength,
+    /// A decimalisation table is not sixteen decimal digits.
+    #[error("decimalisation table must be sixteen decimal digits")]
+    DecimalisationTable,
+    /// A decimalisation table is so uneven that it lets PINs be guessed.
+    #[error("decimalisation table is too uneven")]
+    UnevenDecimalisationTable,
+    /// A validation data rule is impossible, or does not fit the account number.
+    #[error("validation data rule does not fit")]
+    ValidationData,
 }

@@ -10,7 +10,9 @@
 
 mod aes_key;
 mod block;
+pub mod card_verification;
 pub mod check_value;
+mod decimal_digits;
 pub mod dukpt;
 pub mod emv;
 mod error;
@@ -22,6 +24,7 @@ pub mod padding;
 mod pin;
 pub mod pin_block;
 pub mod pin_block_extended;
+pub mod pin_verification;
 mod sm3;
 mod sm4;
 mod tdes;
@@ -31,6 +34,7 @@ pub mod working_keys;
 
 pub use aes_key::AesKey;
 pub use block::{AES_BLOCK_BYTES, BlockCipher, DES_BLOCK_BYTES, decrypt_cbc, decrypt_ecb, encrypt_cbc, encrypt_ecb};
+pub use decimal_digits::SecretDigits;
 pub use error::CryptoError;
 pub use key_material::KeyBytes;
 pub use sm3::{SM3_DIGEST_BYTES, sm3};
