@@ -663,6 +663,20 @@ commands! {
         /// The account.
         account: SealedAccount,
     },
+    /// Brings in the first key block protection key of a partner, enciphered to the transport key with RSA-OAEP
+    /// (SHA-256). RSA-3072 carries keys of up to 128 bits of strength: TDES or AES-128. Answer: `KeyCreated`.
+    ImportProtectionKey = 49 {
+        /// Whose.
+        owner: Owner,
+        /// Version.
+        version: u32,
+        /// Algorithm and length.
+        algorithm: Algorithm,
+        /// When it may be used.
+        validity: Validity,
+        /// The OAEP ciphertext.
+        enciphered: Vec<u8>,
+    },
 }
 
 impl fmt::Debug for Command {

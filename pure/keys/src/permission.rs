@@ -41,7 +41,7 @@ pub fn permitted(caller: Caller, command: CommandKind) -> bool {
     let callers: &[Caller] = match command {
         C::GenerateKey | C::TransportPublicKey | C::ImportTransportKey | C::ExportKey => &[Administration],
         C::GenerateKeyWithValidity | C::ImportKeyBlock | C::ExportKeyBlock => &[Administration],
-        C::DeriveInitialKey => &[Administration],
+        C::DeriveInitialKey | C::ImportProtectionKey => &[Administration],
         C::MakePinReference | C::MakePinVerificationValue | C::MakePinOffset | C::MakeCardCode => &[Administration],
         C::ImportKey => &[Administration, Ped],
         C::CheckKey | C::CheckKeyValue => &[Host, Administration, Ped],
