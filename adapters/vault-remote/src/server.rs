@@ -96,6 +96,19 @@ pub enum ServerEvent {
         /// Why.
         why: Parting,
     },
+    /// Commands of one batch were refused: one event for each command and reason, however many they were.
+    Refused {
+        /// Number of the connection.
+        connection: u64,
+        /// The socket's caller.
+        caller: Caller,
+        /// What was asked.
+        command: CommandKind,
+        /// Why it was refused.
+        why: Refusal,
+        /// How many of the batch.
+        times: u32,
+    },
     /// A connection could not be accepted.
     AcceptFailed(String),
 }
@@ -313,7 +326,7 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
     connections.open.insert(connection, handle);
     let serving = Arc::clone(shared);
     let spawned = thread::Builder::new().name("key-serve".to_owned()).spawn(move || {
-        let why = serve(&serving, stream, caller);
+        let why = serve(&Peer { shared: &serving, connection, caller }, stream);
         serving.connections().open.remove(&connection);
         serving.log.note(&ServerEvent::Parted { connection, caller, why });
     });
@@ -326,8 +339,15 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
     }
 }
 
+/// Who is at the other end of a connection.
+struct Peer<'a> {
+    shared: &'a Shared,
+    connection: u64,
+    caller: Caller,
+}
+
 /// Answers batches until the peer leaves or misbehaves.
-fn serve(shared: &Shared, stream: UnixStream, caller: Caller) -> Parting {
+fn serve(peer: &Peer<'_>, stream: UnixStream) -> Parting {
     let Channel { mut incoming, mut outgoing } = match Channel::accept(stream, FRAME_TIMEOUT) {
         Ok(channel) => channel,
         Err(error) => return parting(&error),
@@ -341,10 +361,10 @@ fn serve(shared: &Shared, stream: UnixStream, caller: Caller) -> Parting {
             Ok(request) => request,
             Err(malformed) => return Parting::BadBatch(malformed.to_string()),
         };
-        if let Err(why) = answer(shared, &mut outgoing, caller, &request) {
+        if let Err(why) = answer(peer, &mut outgoing, &request) {
             return why;
         }
-        if shared.stopping.load(Ordering::SeqCst) {
+        if peer.shared.stopping.load(Ordering::SeqCst) {
             return Parting::Closed;
         }
     }
@@ -357,17 +377,36 @@ fn parting(error: &FrameError) -> Parting {
     }
 }
 
-fn answer(shared: &Shared, outgoing: &mut Outgoing, caller: Caller, request: &SocketRequest) -> Result<(), Parting> {
-    if let Some(why) = breach(caller, request) {
+fn answer(peer: &Peer<'_>, outgoing: &mut Outgoing, request: &SocketRequest) -> Result<(), Parting> {
+    let refused = breach(peer.caller, request);
+    let replies = if refused.is_some() {
         let refused = || Reply::Refused { why: Refusal::NotPermitted };
-        let replies = request.commands.iter().map(|_| refused()).collect();
-        // Whether the answer arrives or not, the connection ends here.
-        let _ = send(outgoing, SocketReply { ticket: request.ticket, replies });
-        return Err(why);
+        request.commands.iter().map(|_| refused()).collect()
+    } else {
+        let execute = || peer.shared.executor.execute(peer.caller, &request.commands);
+        catch_unwind(AssertUnwindSafe(execute)).map_err(|_| Parting::Fault)?
+    };
+    note_refusals(peer, &request.commands, &replies);
+    let sent = send(outgoing, SocketReply { ticket: request.ticket, replies });
+    // Whether its answer arrived or not, the connection of a caller that broke the table ends here.
+    refused.map_or(sent, Err)
+}
+
+/// Writes refusals down, gathered: a caller must not be able to flood the log.
+fn note_refusals(peer: &Peer<'_>, commands: &[Command], replies: &[Reply]) {
+    let mut refusals: Vec<(CommandKind, Refusal, u32)> = Vec::new();
+    for (command, reply) in commands.iter().zip(replies) {
+        let Reply::Refused { why } = reply else { continue };
+        let kind = command.kind();
+        match refusals.iter_mut().find(|(known, reason, _)| (*known, *reason) == (kind, *why)) {
+            Some((_, _, times)) => *times = times.saturating_add(1),
+            None => refusals.push((kind, *why, 1)),
+        }
     }
-    let executed = catch_unwind(AssertUnwindSafe(|| shared.executor.execute(caller, &request.commands)));
-    let replies = executed.map_err(|_| Parting::Fault)?;
-    send(outgoing, SocketReply { ticket: request.ticket, replies })
+    let (connection, caller) = (peer.connection, peer.caller);
+    for (command, why, times) in refusals {
+        peer.shared.log.note(&ServerEvent::Refused { connection, caller, command, why, times });
+    }
 }
 
 fn send(outgoing: &mut Outgoing, reply: SocketReply) -> Result<(), Parting> {

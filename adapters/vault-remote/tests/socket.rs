@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use keys::{Caller, Command, KeyService, Refusal, Reply, SOCKET_FRAME_BYTES_MAX, SocketReply, SocketRequest};
+use keys::{
+    Caller, Command, CommandKind, KeyService, Refusal, Reply, SOCKET_FRAME_BYTES_MAX, SocketReply, SocketRequest,
+};
 use machine::wire::Encode;
 use proptest::prelude::*;
 use std::io::{Read, Write};
@@ -109,6 +111,28 @@ fn batches_are_answered_in_order() {
     assert!(keys.execute(&[]).is_empty());
     let many: Vec<u16> = (0..3000).map(|number| number % 200).collect();
     assert_eq!(counts(&keys.execute(&random(&many))), many);
+}
+
+#[test]
+fn refusals_are_written_down_once_for_each_command_and_reason() {
+    let bench = Bench::new();
+    let mut keys = RemoteKeys::connect(&bench.path, Caller::Host).unwrap();
+    let mut commands = random(&[1, 2]);
+    let forged = || Command::TokeniseAccount { account: keys::SealedAccount(vec![1]) };
+    commands.extend((0..900).map(|_| forged()));
+    let replies = keys.execute(&commands);
+    assert_eq!(replies.iter().filter(|reply| matches!(reply, Reply::Refused { .. })).count(), 900);
+    let refusals = |events: &[ServerEvent]| -> Vec<ServerEvent> {
+        events.iter().filter(|event| matches!(event, ServerEvent::Refused { .. })).cloned().collect()
+    };
+    let expected = ServerEvent::Refused {
+        connection: 0,
+        caller: Caller::Host,
+        command: CommandKind::TokeniseAccount,
+        why: Refusal::Parameter,
+        times: 900,
+    };
+    assert_eq!(refusals(&bench.events.lock().unwrap()), [expected]);
 }
 
 #[test]

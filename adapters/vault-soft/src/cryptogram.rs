@@ -88,6 +88,11 @@ pub fn script_mac(
     let session_key = match case.scheme.session {
         SessionKeyMethod::None => visa_script_session_key(&card_key, case.atc),
         SessionKeyMethod::Pboc => pboc_session_key(&card_key, case.atc),
+        // Method 2 with common session keys is Visa's CVN 18, whose scripts go under Visa's own session key. CVN 22 is the
+        // same but for its scripts: only `MakeIssuerScriptMac`, which names the version, can tell them apart.
+        SessionKeyMethod::Common if case.scheme.arpc == ArpcMethod::Method2 => {
+            visa_script_session_key(&card_key, case.atc)
+        }
         SessionKeyMethod::Common | SessionKeyMethod::Mastercard => common_session_key(&card_key, arqc),
     };
     command_mac(&session_key.map_err(of_crypto)?, message).map_err(of_crypto)

@@ -3,12 +3,12 @@
 use crate::entropy::Entropy;
 use crate::refusal::{of_crypto, of_entropy};
 use crate::sealing::SealingKey;
-use keys::{Algorithm, AnyKeyBlock, KeyCheckValue, KeyHeader, Refusal, Usage};
+use keys::{Algorithm, AnyKeyBlock, CheckMethod, KeyCheckValue, KeyHeader, Refusal, Usage};
 use machine::wire::Writer;
-use paycrypto::check_value::{cmac_check_value, unionpay_check_value};
+use paycrypto::check_value::{CMAC_CHECK_VALUE_BYTES, zero_block_check_value};
 use paycrypto::key_material::{is_weak_tdes_key, set_odd_parity};
-use paycrypto::mac::HmacSha256Key;
-use paycrypto::{AesKey, KeyBytes, TdesKey};
+use paycrypto::mac::{HmacSha256Key, cmac};
+use paycrypto::{AesKey, BlockCipher, DES_BLOCK_BYTES, KeyBytes, Sm4Key, TdesKey};
 use zeroize::Zeroizing;
 
 /// Draws until a DES key is not weak; more than this many weak draws mean a broken source.
@@ -16,33 +16,56 @@ const DRAWS_MAX: usize = 8;
 const LONGEST_KEY_BYTES: usize = 32;
 const CHECK_VALUE_BLOCK: [u8; 16] = [0; 16];
 
-/// Whether keys of this usage may have this algorithm.
-pub fn suits(usage: Usage, algorithm: Algorithm) -> bool {
-    let suitable: &[Algorithm] = match usage {
-        Usage::MessageMac => &[Algorithm::Des, Algorithm::TdesDouble],
-        Usage::KeyEncryption => &[Algorithm::TdesDouble, Algorithm::TdesTriple],
-        Usage::PinReference => &[Algorithm::HmacSha256],
-        Usage::TerminalMaster
-        | Usage::PinEncryption
-        | Usage::TrackEncryption
-        | Usage::IssuerMasterAc
-        | Usage::IssuerMasterMac
-        | Usage::IssuerMasterEncipherment => &[Algorithm::TdesDouble],
-    };
-    suitable.contains(&algorithm)
+/// Length of a legacy check value in bytes (X9.24-1 §7.7).
+const LEGACY_CHECK_VALUE_BYTES: usize = 3;
+
+/// Whether a key may be enciphered under another: never a stronger one under a weaker (PCI PIN requirement 10).
+pub fn protects(protecting: Algorithm, key: Algorithm) -> Result<(), Refusal> {
+    if key.security_bits() <= protecting.security_bits() { Ok(()) } else { Err(Refusal::WrongKey) }
 }
 
-/// Whether the algorithm is single, double or triple DES.
-pub fn is_des(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::Des | Algorithm::TdesDouble | Algorithm::TdesTriple)
+/// A key ready to work.
+pub trait KeyUse: Sized {
+    /// Prepares clear bytes of this algorithm.
+    fn prepare(algorithm: Algorithm, key: &KeyBytes) -> Result<Self, Refusal>;
+}
+
+impl KeyUse for TdesKey {
+    fn prepare(algorithm: Algorithm, key: &KeyBytes) -> Result<Self, Refusal> {
+        if algorithm.is_des() { TdesKey::new(key.expose()).map_err(of_crypto) } else { Err(Refusal::WrongKey) }
+    }
+}
+
+impl KeyUse for AesKey {
+    fn prepare(algorithm: Algorithm, key: &KeyBytes) -> Result<Self, Refusal> {
+        if algorithm.is_aes() { AesKey::new(key.expose()).map_err(of_crypto) } else { Err(Refusal::WrongKey) }
+    }
+}
+
+impl KeyUse for Sm4Key {
+    fn prepare(algorithm: Algorithm, key: &KeyBytes) -> Result<Self, Refusal> {
+        if algorithm != Algorithm::Sm4 {
+            return Err(Refusal::WrongKey);
+        }
+        Sm4Key::new(key.expose()).map_err(of_crypto)
+    }
+}
+
+impl KeyUse for HmacSha256Key {
+    fn prepare(algorithm: Algorithm, key: &KeyBytes) -> Result<Self, Refusal> {
+        if algorithm != Algorithm::HmacSha256 {
+            return Err(Refusal::WrongKey);
+        }
+        Ok(HmacSha256Key::new(key.expose()))
+    }
 }
 
 /// A clear key that fits its header.
 pub fn checked_key(header: &KeyHeader, bytes: &[u8]) -> Result<KeyBytes, Refusal> {
-    if !suits(header.usage, header.algorithm) {
+    if !header.usage.suits(header.algorithm) {
         return Err(Refusal::WrongKey);
     }
-    if bytes.len() != header.algorithm.key_bytes() || (is_des(header.algorithm) && is_weak_tdes_key(bytes)) {
+    if bytes.len() != header.algorithm.key_bytes() || (header.algorithm.is_des() && is_weak_tdes_key(bytes)) {
         return Err(Refusal::Parameter);
     }
     KeyBytes::new(bytes).map_err(of_crypto)
@@ -54,7 +77,7 @@ pub fn draw_key(entropy: &dyn Entropy, header: &KeyHeader) -> Result<KeyBytes, R
     let bytes = &mut buffer[..header.algorithm.key_bytes()];
     for _ in 0..DRAWS_MAX {
         entropy.fill(bytes).map_err(of_entropy)?;
-        if is_des(header.algorithm) {
+        if header.algorithm.is_des() {
             set_odd_parity(bytes);
         }
         match checked_key(header, bytes) {
@@ -65,19 +88,54 @@ pub fn draw_key(entropy: &dyn Entropy, header: &KeyHeader) -> Result<KeyBytes, R
     Err(Refusal::Unavailable)
 }
 
-/// The check value of a key: zero block under DES, CMAC of a zero block under AES, HMAC of a zero block.
-pub fn check_value(algorithm: Algorithm, key: &[u8]) -> Result<KeyCheckValue, Refusal> {
-    let value = match algorithm {
-        Algorithm::Des | Algorithm::TdesDouble | Algorithm::TdesTriple => {
-            unionpay_check_value(&TdesKey::new(key).map_err(of_crypto)?)
+fn zero_block<const N: usize, const M: usize>(cipher: &impl BlockCipher<N>) -> [u8; M] {
+    leading(&zero_block_check_value(cipher))
+}
+
+/// The CMAC check value of a block cipher's key.
+fn cmac_check_of(algorithm: Algorithm, key: &KeyBytes) -> Result<[u8; CMAC_CHECK_VALUE_BYTES], Refusal> {
+    match algorithm {
+        Algorithm::Sm4 => Ok(leading(&cmac(&Sm4Key::prepare(algorithm, key)?, &CHECK_VALUE_BLOCK))),
+        algorithm if algorithm.is_aes() => Ok(leading(&cmac(&AesKey::prepare(algorithm, key)?, &CHECK_VALUE_BLOCK))),
+        Algorithm::TdesDouble | Algorithm::TdesTriple => {
+            Ok(leading(&cmac(&TdesKey::prepare(algorithm, key)?, &[0; DES_BLOCK_BYTES])))
         }
-        Algorithm::Aes128 | Algorithm::Aes256 => leading(&cmac_check_value(&AesKey::new(key).map_err(of_crypto)?)),
-        Algorithm::HmacSha256 => leading(&HmacSha256Key::new(key).mac(&[&CHECK_VALUE_BLOCK])),
+        _ => Err(Refusal::WrongKey),
+    }
+}
+
+/// The check value that goes with a new key: zero block under DES and SM4 (as UnionPay has it), CMAC of a zero block
+/// under AES and for CMAC keys, HMAC of a zero block.
+pub fn check_value(header: &KeyHeader, key: &[u8]) -> Result<KeyCheckValue, Refusal> {
+    let (algorithm, key) = (header.algorithm, KeyBytes::new(key).map_err(of_crypto)?);
+    let value = match algorithm {
+        Algorithm::HmacSha256 => leading(&HmacSha256Key::prepare(algorithm, &key)?.mac(&[&CHECK_VALUE_BLOCK])),
+        // The zero block's cipher is where a CMAC's subkeys come from: it must not be shown.
+        _ if algorithm.is_aes() || header.usage == Usage::MessageCmac => leading(&cmac_check_of(algorithm, &key)?),
+        Algorithm::Sm4 => zero_block(&Sm4Key::prepare(algorithm, &key)?),
+        _ => zero_block(&TdesKey::prepare(algorithm, &key)?),
     };
     Ok(KeyCheckValue(value))
 }
 
-fn leading<const N: usize>(full: &[u8; N]) -> [u8; 4] {
+/// A check value by a named method. Legacy values are for DES and SM4 keys that make no CMACs: of any other, the zero
+/// block's cipher gives something away.
+pub fn check_value_by(method: CheckMethod, header: &KeyHeader, key: &KeyBytes) -> Result<Vec<u8>, Refusal> {
+    let algorithm = header.algorithm;
+    match method {
+        CheckMethod::Cmac => cmac_check_of(algorithm, key).map(|value| value.to_vec()),
+        CheckMethod::Legacy if header.usage == Usage::MessageCmac => Err(Refusal::WrongKey),
+        CheckMethod::Legacy => {
+            let value: [u8; LEGACY_CHECK_VALUE_BYTES] = match algorithm {
+                Algorithm::Sm4 => zero_block(&Sm4Key::prepare(algorithm, key)?),
+                _ => zero_block(&TdesKey::prepare(algorithm, key)?),
+            };
+            Ok(value.to_vec())
+        }
+    }
+}
+
+fn leading<const N: usize, const M: usize>(full: &[u8; N]) -> [u8; M] {
     core::array::from_fn(|i| full[i])
 }
 
@@ -102,26 +160,10 @@ pub fn wrap(
 /// Unwraps a key block: it must be this vault's and unaltered, header included.
 pub fn unwrap(sealing: &SealingKey, block: &AnyKeyBlock) -> Result<KeyBytes, Refusal> {
     let key = sealing.open(&associated(&block.header), &block.enciphered)?;
-    if key.len() != block.header.algorithm.key_bytes() || !suits(block.header.usage, block.header.algorithm) {
+    if key.len() != block.header.algorithm.key_bytes() || !block.header.usage.suits(block.header.algorithm) {
         return Err(Refusal::NotAuthentic);
     }
     KeyBytes::new(&key).map_err(of_crypto)
-}
-
-/// Unwraps a DES key and expands it.
-pub fn unwrap_tdes(sealing: &SealingKey, block: &AnyKeyBlock) -> Result<TdesKey, Refusal> {
-    if !is_des(block.header.algorithm) {
-        return Err(Refusal::WrongKey);
-    }
-    TdesKey::new(unwrap(sealing, block)?.expose()).map_err(of_crypto)
-}
-
-/// Unwraps an HMAC key and prepares it.
-pub fn unwrap_hmac(sealing: &SealingKey, block: &AnyKeyBlock) -> Result<HmacSha256Key, Refusal> {
-    if block.header.algorithm != Algorithm::HmacSha256 {
-        return Err(Refusal::WrongKey);
-    }
-    Ok(HmacSha256Key::new(unwrap(sealing, block)?.expose()))
 }
 
 const _: () = assert!(LONGEST_KEY_BYTES == paycrypto::key_material::KEY_BYTES_MAX);

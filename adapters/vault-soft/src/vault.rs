@@ -4,25 +4,27 @@ use crate::account::{Account, token_of};
 use crate::clock::Clock;
 use crate::cryptogram::{self, CryptogramCase};
 use crate::entropy::Entropy;
-use crate::key_block::{check_value, checked_key, draw_key, is_des, suits, unwrap, unwrap_hmac, unwrap_tdes, wrap};
-use crate::limits::{GuessLimiter, Subject};
+use crate::key_block::{KeyUse, check_value, checked_key, draw_key, protects, unwrap, wrap};
+use crate::limits::{GUESS_CLASS_BYTES, GuessLimiter, Subject};
+use crate::pin_guard::PinGuard;
 use crate::refusal::{of_crypto, of_entropy};
 use crate::sealing::SealingKey;
 use crate::secret_memory::SecretBox;
 use crate::secrets::MasterSecrets;
 use crate::stack;
 use crate::transport::{self, TransportKey};
+use crate::tries::TryFile;
 use crate::working_keys::Wrapper;
 use keys::{
     Algorithm, AnyKeyBlock, Caller, Command, CryptogramScheme, KeyBlock, KeyCheckValue, KeyEncryption, KeyHeader,
-    MacAlgorithm, MessageMac, Owner, PinEncryption, PinReferenceKey, Refusal, Reply, SealedAccount, TerminalMaster,
-    TrackEncryption, Usage, UsageMarker, permitted,
+    MacAlgorithm, MessageMac, Owner, PinTranslationPolicy, Refusal, Reply, SealedAccount, TerminalMaster,
+    TrackEncryption, Usage, UsageMarker, Validity, may_say,
 };
 use paycrypto::key_wrap::{unwrap_ecb, wrap_ecb};
 use paycrypto::mac::{HmacSha256Key, unionpay_ecb_mac, x9_9_mac, x9_19_mac};
-use paycrypto::pin_block::{decipher_format_0, encipher_format_0};
 use paycrypto::track::encipher_track;
-use paycrypto::{CryptoError, KeyBytes, Pin, TdesKey, constant_time_eq};
+use paycrypto::{KeyBytes, Sm4Key, TdesKey, constant_time_eq};
+use std::path::Path;
 use types::{Expiry, Pan, SecretBytes, Track2};
 use zeroize::Zeroizing;
 
@@ -33,13 +35,13 @@ const SEAL_BYTES_MAX: usize = 1 << 16;
 /// Most bytes of a label.
 const LABEL_BYTES_MAX: usize = 256;
 /// Most bytes under one MAC: far above any frame.
-const MAC_MESSAGE_BYTES_MAX: usize = 1 << 16;
+pub(crate) const MAC_MESSAGE_BYTES_MAX: usize = 1 << 16;
 /// Most bytes of a cryptogram's or script's input.
-const CRYPTOGRAM_DATA_BYTES_MAX: usize = 1024;
-const PIN_REFERENCE_BYTES: usize = 16;
-const PIN_REFERENCE_DOMAIN: &[u8] = b"irontill pin reference 1\0";
+pub(crate) const CRYPTOGRAM_DATA_BYTES_MAX: usize = 1024;
+/// Account digits that make a guess class: the eleven left of the check digit, which are all that a PVV is made over.
+const GUESS_CLASS_DIGITS: usize = 11;
 
-type Answer = Result<Reply, Refusal>;
+pub(crate) type Answer = Result<Reply, Refusal>;
 
 /// A vault whose keys are protected by this process alone. [`SoftVault::execute`] is its only door.
 ///
@@ -48,10 +50,14 @@ pub struct SoftVault {
     key_blocks: SealingKey,
     accounts: SealingKey,
     blobs: SealingKey,
-    tokens: SecretBox<HmacSha256Key>,
+    pub(crate) marks: SealingKey,
+    pub(crate) tokens: SecretBox<HmacSha256Key>,
+    tries: HmacSha256Key,
     transport: Option<TransportKey>,
-    entropy: Box<dyn Entropy>,
-    limiter: GuessLimiter,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) limiter: GuessLimiter,
+    pub(crate) guard: PinGuard,
+    pub(crate) policy: PinTranslationPolicy,
 }
 
 impl core::fmt::Debug for SoftVault {
@@ -74,19 +80,38 @@ impl SoftVault {
             key_blocks: SealingKey::derive(&master, b"key block"),
             accounts: SealingKey::derive(&master, b"account"),
             blobs: SealingKey::derive(&master, b"blob"),
+            marks: SealingKey::derive(&master, b"ksn mark"),
             tokens: SecretBox::new(|| HmacSha256Key::new(&*token_key)),
+            tries: HmacSha256Key::new(&*Zeroizing::new(master.mac(&[b"irontill try file key 1\0"]))),
             transport: secrets.transport_key.as_ref().and_then(|key| TransportKey::from_pkcs8(key.expose())),
             entropy,
             limiter: GuessLimiter::new(clock),
+            guard: PinGuard::new(HmacSha256Key::new(&*Zeroizing::new(master.mac(&[b"irontill pin guard key 1\0"])))),
+            policy: PinTranslationPolicy::default(),
         }
+    }
+
+    /// Allows PIN translations that hide less than their source did, by name.
+    #[must_use]
+    pub fn with_pin_policy(self, policy: PinTranslationPolicy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Keeps today's wrong PINs and card codes in a file, so that a restart does not forget them.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn with_try_file(mut self, path: &Path) -> std::io::Result<Self> {
+        let tries = TryFile::open(path, self.tries.clone(), self.limiter.today())?;
+        self.limiter.keep(tries);
+        Ok(self)
     }
 
     /// Executes a batch in order for a caller whose identity has been established; one reply for each command.
     #[must_use]
     pub fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
         let answer = |command: &Command| {
-            let answer =
-                if permitted(caller, command.kind()) { self.carry_out(command) } else { Err(Refusal::NotPermitted) };
+            let answer = if may_say(caller, command) { self.carry_out(command) } else { Err(Refusal::NotPermitted) };
             answer.unwrap_or_else(|why| Reply::Refused { why })
         };
         stack::with_clean_stack(|| commands.iter().map(answer).collect())
@@ -117,36 +142,42 @@ impl SoftVault {
             Command::MakeTransportKey { owner, version, recipient } => {
                 self.make_transport_key(header_of_kek(owner, *version), recipient)
             }
-            other => self.carry_out_for_payments(other),
+            other => {
+                self.carry_out_exchange(other).or_else(|| self.carry_out_for_payments(other)).unwrap_or_else(|| {
+                    self.carry_out_pin(other)
+                        .or_else(|| self.carry_out_dukpt(other))
+                        .or_else(|| self.carry_out_for_issuers(other))
+                        // Every command is matched in one of them; the examples of the conformance test say each.
+                        .unwrap_or(Err(Refusal::Unavailable))
+                })
+            }
         }
     }
 
-    fn carry_out_for_payments(&self, command: &Command) -> Answer {
-        match command {
+    fn carry_out_for_payments(&self, command: &Command) -> Option<Answer> {
+        Some(match command {
             Command::MakeMac { key, algorithm, message } => {
                 self.mac(key, *algorithm, message).map(|mac| Reply::Mac { mac })
             }
             Command::VerifyMac { key, algorithm, message, mac } => self.verify_mac(key, *algorithm, message, mac),
+            Command::MakeAuthenticationCode { key, message } => self.make_authentication_code(key, message),
+            Command::VerifyAuthenticationCode { key, message, code } => {
+                self.verify_authentication_code(key, message, code)
+            }
             Command::OpenAccount { pan, track2, track_key, expiry, today } => {
                 self.open_account(pan.as_ref(), track2.as_ref(), track_key.as_ref(), *expiry, *today)
             }
-            Command::TranslatePin { block, from, to, account } => self.translate_pin(block, from, to, account),
-            Command::VerifyPin { block, key, account, reference_key, reference } => {
-                self.verify_pin(block, key, account, reference_key, reference)
-            }
-            Command::MakePinReference { block, key, account, reference_key } => {
-                self.make_pin_reference(block, key, account, reference_key)
-            }
-            Command::EncipherPin { key, pin, pan } => self.encipher_pin(key, pin, pan),
+            Command::SealAccount { pan, expiry } => self.seal_account(pan, *expiry),
+            Command::TokeniseAccount { account } => self.tokenise_account(account),
             Command::EncipherTrack { key, track2 } => self.encipher_track(key, track2),
             Command::Tokenise { pan } => token_of(&self.tokens, pan).map(|token| Reply::Token { token }),
             Command::Seal { label, plaintext } => self.seal(label, plaintext),
             Command::Unseal { label, sealed } => self.unseal(label, sealed),
-            other => self.carry_out_for_issuers(other),
-        }
+            _ => return None,
+        })
     }
 
-    fn carry_out_for_issuers(&self, command: &Command) -> Answer {
+    fn carry_out_for_issuers(&self, command: &Command) -> Option<Answer> {
         match command {
             Command::VerifyCryptogram {
                 master,
@@ -158,38 +189,70 @@ impl SoftVault {
                 data,
                 cryptogram,
                 response_code,
-            } => {
-                let account = self.account(account)?;
+            } => Some(self.account(account).and_then(|account| {
                 let case = cryptogram_case(*scheme, &account, *card_sequence, *atc, *unpredictable_number);
                 self.verify_cryptogram(master.any(), &account, &case, data, cryptogram, *response_code)
-            }
+            })),
             Command::MakeScriptMac { master, account, card_sequence, scheme, atc, cryptogram, data } => {
-                let account = self.account(account)?;
-                let case = cryptogram_case(*scheme, &account, *card_sequence, *atc, [0; 4]);
-                self.make_script_mac(master.any(), &case, cryptogram, data)
+                Some(self.account(account).and_then(|account| {
+                    let case = cryptogram_case(*scheme, &account, *card_sequence, *atc, [0; 4]);
+                    self.make_script_mac(master.any(), &case, cryptogram, data)
+                }))
             }
-            // Every other command is matched above.
-            _ => Err(Refusal::Unavailable),
+            other => self.carry_out_card(other),
         }
     }
 
-    fn tdes<U: UsageMarker>(&self, block: &KeyBlock<U>) -> Result<TdesKey, Refusal> {
-        unwrap_tdes(&self.key_blocks, block.any())
+    /// Unwraps a key that is valid today.
+    pub(crate) fn usable(&self, block: &AnyKeyBlock) -> Result<KeyBytes, Refusal> {
+        let key = self.key_at_any_time(block)?;
+        if !block.header.validity.contains(self.limiter.calendar_day()) {
+            return Err(Refusal::NotValidToday);
+        }
+        Ok(key)
     }
 
-    fn account(&self, sealed: &SealedAccount) -> Result<Account, Refusal> {
+    /// Unwraps a key whatever the day: what it was can be told when its days are over.
+    pub(crate) fn key_at_any_time(&self, block: &AnyKeyBlock) -> Result<KeyBytes, Refusal> {
+        unwrap(&self.key_blocks, block)
+    }
+
+    /// Unwraps and prepares a key of any kind.
+    pub(crate) fn key_of<K: KeyUse>(&self, block: &AnyKeyBlock) -> Result<K, Refusal> {
+        K::prepare(block.header.algorithm, &self.usable(block)?)
+    }
+
+    /// What guesses at a card are counted by: a keyed code of the eleven digits left of the check digit. Coarser than
+    /// the token, since PVV, cryptograms and dynamic codes do not see the leading digits: with one counter for each
+    /// whole number, a caller could go on guessing under numbers that only differ there.
+    pub(crate) fn guess_class(&self, account: &Account) -> [u8; GUESS_CLASS_BYTES] {
+        let digits = account.digits();
+        let end = digits.len() - 1;
+        let full = self.tokens.mac(&[b"irontill guess class 1\0", &digits[end - GUESS_CLASS_DIGITS..end]]);
+        core::array::from_fn(|i| full[i])
+    }
+
+    pub(crate) fn tdes<U: UsageMarker>(&self, block: &KeyBlock<U>) -> Result<TdesKey, Refusal> {
+        self.key_of(block.any())
+    }
+
+    pub(crate) fn account(&self, sealed: &SealedAccount) -> Result<Account, Refusal> {
         Account::open(&self.accounts, sealed)
     }
 
-    fn wrapped(&self, header: KeyHeader, key: &KeyBytes) -> Answer {
-        let check = check_value(header.algorithm, key.expose())?;
+    /// A new key's block.
+    pub(crate) fn wrapped(&self, header: KeyHeader, key: &KeyBytes) -> Answer {
+        if !header.validity.is_possible() {
+            return Err(Refusal::Parameter);
+        }
+        let check = check_value(&header, key.expose())?;
         let key = wrap(&self.key_blocks, &*self.entropy, header, key)?;
         Ok(Reply::KeyCreated { key, check })
     }
 
     // Keys coming and going.
 
-    fn generate_key(&self, header: KeyHeader) -> Answer {
+    pub(crate) fn generate_key(&self, header: KeyHeader) -> Answer {
         let key = draw_key(&*self.entropy, &header)?;
         self.wrapped(header, &key)
     }
@@ -199,7 +262,8 @@ impl SoftVault {
         Ok(Reply::TransportPublicKey { public_key: transport.public_der().to_vec() })
     }
 
-    fn import_transport_key(&self, header: KeyHeader, enciphered: &[u8]) -> Answer {
+    /// Opens an envelope to the transport key.
+    pub(crate) fn import_transport_key(&self, header: KeyHeader, enciphered: &[u8]) -> Answer {
         let transport = self.transport.as_ref().ok_or(Refusal::Unavailable)?;
         let clear = transport.decipher(enciphered)?;
         let key = checked_key(&header, clear.expose())?;
@@ -214,14 +278,15 @@ impl SoftVault {
         check: KeyCheckValue,
     ) -> Answer {
         same_owner(&header.owner, under.header())?;
-        if !suits(header.usage, header.algorithm) {
+        if !header.usage.suits(header.algorithm) {
             return Err(Refusal::WrongKey);
         }
+        protects(under.header().algorithm, header.algorithm)?;
         if enciphered.len() != header.algorithm.key_bytes() {
             return Err(Refusal::Parameter);
         }
         let clear = unwrap_ecb(&self.tdes(under)?, enciphered).map_err(of_crypto)?;
-        let computed = check_value(header.algorithm, clear.expose())?;
+        let computed = check_value(&header, clear.expose())?;
         if !constant_time_eq(&computed.0, &check.0) {
             return Err(Refusal::KeyCheck);
         }
@@ -231,26 +296,24 @@ impl SoftVault {
 
     fn export_key(&self, key: &AnyKeyBlock, under: &KeyBlock<KeyEncryption>) -> Answer {
         same_owner(&key.header.owner, under.header())?;
-        let clear = unwrap(&self.key_blocks, key)?;
+        let clear = self.usable(key)?;
         if !key.header.exportable {
             return Err(Refusal::NotExportable);
         }
-        if !is_des(key.header.algorithm) {
-            return Err(Refusal::WrongKey);
-        }
+        protects(under.header().algorithm, key.header.algorithm)?;
         let enciphered = wrap_ecb(&self.tdes(under)?, clear.expose()).map_err(of_crypto)?;
-        Ok(Reply::KeyExported { enciphered, check: check_value(key.header.algorithm, clear.expose())? })
+        Ok(Reply::KeyExported { enciphered, check: check_value(&key.header, clear.expose())? })
     }
 
     fn check_key(&self, key: &AnyKeyBlock) -> Answer {
-        let clear = unwrap(&self.key_blocks, key)?;
-        Ok(Reply::KeyCheck { check: check_value(key.header.algorithm, clear.expose())? })
+        let clear = self.key_at_any_time(key)?;
+        Ok(Reply::KeyCheck { check: check_value(&key.header, clear.expose())? })
     }
 
     fn make_transport_key(&self, header: KeyHeader, recipient: &[u8]) -> Answer {
         let clear = draw_key(&*self.entropy, &header)?;
         let enciphered = transport::encipher_to(recipient, clear.expose())?;
-        let check = check_value(header.algorithm, clear.expose())?;
+        let check = check_value(&header, clear.expose())?;
         let key = wrap(&self.key_blocks, &*self.entropy, header, &clear)?;
         Ok(Reply::TransportKeyMade { key, enciphered, check })
     }
@@ -296,6 +359,13 @@ impl SoftVault {
         if message.len() > MAC_MESSAGE_BYTES_MAX {
             return Err(Refusal::Parameter);
         }
+        if key.header().algorithm == Algorithm::Sm4 {
+            let key: Sm4Key = self.key_of(key.any())?;
+            return match algorithm {
+                MacAlgorithm::UnionPayEcb => Ok(unionpay_ecb_mac(&key, message.expose())),
+                MacAlgorithm::X99 | MacAlgorithm::X919 => Err(Refusal::WrongKey),
+            };
+        }
         let single = key.header().algorithm == Algorithm::Des;
         let key = self.tdes(key)?;
         match algorithm {
@@ -317,7 +387,7 @@ impl SoftVault {
         let subject = Subject::Mac(key.header().owner.text().to_owned());
         self.limiter.check(&subject)?;
         let right = constant_time_eq(&self.mac(key, algorithm, message)?, mac);
-        self.limiter.note(subject, right);
+        self.limiter.note(subject, right)?;
         Ok(Reply::MacVerdict { right })
     }
 
@@ -331,6 +401,11 @@ impl SoftVault {
     ) -> Answer {
         let track_key = track_key.map(|key| self.tdes(key)).transpose()?;
         let account = Account::from_message(pan, track2, track_key.as_ref(), expiry)?;
+        self.account_opened(&account, today)
+    }
+
+    /// The answer for an opened account.
+    pub(crate) fn account_opened(&self, account: &Account, today: Expiry) -> Answer {
         Ok(Reply::AccountOpened {
             token: account.token(&self.tokens)?,
             truncated: account.pan.truncated(),
@@ -338,6 +413,19 @@ impl SoftVault {
             luhn_valid: account.pan.luhn_valid(),
             expired: account.expiry.is_some_and(|expiry| expiry < today),
         })
+    }
+
+    fn seal_account(&self, pan: &Pan, expiry: Option<Expiry>) -> Answer {
+        let account = Account { pan: pan.duplicate(), expiry };
+        Ok(Reply::AccountSealed {
+            token: account.token(&self.tokens)?,
+            truncated: account.pan.truncated(),
+            account: account.seal(&self.accounts, &*self.entropy)?,
+        })
+    }
+
+    fn tokenise_account(&self, account: &SealedAccount) -> Answer {
+        Ok(Reply::Token { token: self.account(account)?.token(&self.tokens)? })
     }
 
     fn encipher_track(&self, key: &KeyBlock<TrackEncryption>, track2: &Track2) -> Answer {
@@ -358,75 +446,6 @@ impl SoftVault {
         Ok(Reply::Unsealed { plaintext: SecretBytes::copy_from(&plaintext) })
     }
 
-    // PINs.
-
-    fn encipher_pin(&self, key: &KeyBlock<PinEncryption>, pin: &Pin, pan: &Pan) -> Answer {
-        let block = encipher_format_0(&self.tdes(key)?, pin, pan.expose().as_bytes()).map_err(of_crypto)?;
-        Ok(Reply::PinBlock { block })
-    }
-
-    /// Opens a PIN block for one card; a block that does not open counts as a wrong guess.
-    fn open_pin(
-        &self,
-        block: &[u8; 8],
-        key: &KeyBlock<PinEncryption>,
-        account: &Account,
-    ) -> Result<(Pin, Subject), Refusal> {
-        let subject = Subject::Pin(account.token(&self.tokens)?.0);
-        self.limiter.check(&subject)?;
-        match decipher_format_0(&self.tdes(key)?, block, account.digits()) {
-            Ok(pin) => Ok((pin, subject)),
-            Err(CryptoError::PinBlock | CryptoError::PinBlockControl) => {
-                self.limiter.note(subject, false);
-                Err(Refusal::PinBlock)
-            }
-            Err(other) => Err(of_crypto(other)),
-        }
-    }
-
-    fn translate_pin(
-        &self,
-        block: &[u8; 8],
-        from: &KeyBlock<PinEncryption>,
-        to: &KeyBlock<PinEncryption>,
-        account: &SealedAccount,
-    ) -> Answer {
-        let account = self.account(account)?;
-        let to = self.tdes(to)?;
-        let (pin, _) = self.open_pin(block, from, &account)?;
-        let block = encipher_format_0(&to, &pin, account.digits()).map_err(of_crypto)?;
-        Ok(Reply::PinTranslated { block })
-    }
-
-    fn verify_pin(
-        &self,
-        block: &[u8; 8],
-        key: &KeyBlock<PinEncryption>,
-        account: &SealedAccount,
-        reference_key: &KeyBlock<PinReferenceKey>,
-        reference: &[u8; PIN_REFERENCE_BYTES],
-    ) -> Answer {
-        let account = self.account(account)?;
-        let reference_key = unwrap_hmac(&self.key_blocks, reference_key.any())?;
-        let (pin, subject) = self.open_pin(block, key, &account)?;
-        let right = constant_time_eq(&pin_reference(&reference_key, &account, &pin), reference);
-        self.limiter.note(subject, right);
-        Ok(Reply::PinVerdict { right })
-    }
-
-    fn make_pin_reference(
-        &self,
-        block: &[u8; 8],
-        key: &KeyBlock<PinEncryption>,
-        account: &SealedAccount,
-        reference_key: &KeyBlock<PinReferenceKey>,
-    ) -> Answer {
-        let account = self.account(account)?;
-        let reference_key = unwrap_hmac(&self.key_blocks, reference_key.any())?;
-        let (pin, _) = self.open_pin(block, key, &account)?;
-        Ok(Reply::PinReference { reference: pin_reference(&reference_key, &account, &pin) })
-    }
-
     // Cards.
 
     fn verify_cryptogram(
@@ -441,11 +460,11 @@ impl SoftVault {
         if data.len() > CRYPTOGRAM_DATA_BYTES_MAX {
             return Err(Refusal::Parameter);
         }
-        let subject = Subject::Cryptogram(account.token(&self.tokens)?.0);
+        let subject = Subject::Cryptogram(self.guess_class(account));
         self.limiter.check(&subject)?;
-        let master = unwrap_tdes(&self.key_blocks, master)?;
+        let master: TdesKey = self.key_of(master)?;
         let arpc = cryptogram::verify(&master, case, data, cryptogram, response_code)?;
-        self.limiter.note(subject, arpc.is_some());
+        self.limiter.note(subject, arpc.is_some())?;
         Ok(Reply::CryptogramVerdict { right: arpc.is_some(), arpc })
     }
 
@@ -459,14 +478,14 @@ impl SoftVault {
         if data.len() > CRYPTOGRAM_DATA_BYTES_MAX {
             return Err(Refusal::Parameter);
         }
-        let master = unwrap_tdes(&self.key_blocks, master)?;
+        let master: TdesKey = self.key_of(master)?;
         let mac = cryptogram::script_mac(&master, case, cryptogram, data)?;
         Ok(Reply::ScriptMac { mac })
     }
 }
 
 fn header(usage: Usage, algorithm: Algorithm, owner: &Owner, version: u32, exportable: bool) -> KeyHeader {
-    KeyHeader { usage, algorithm, exportable, owner: owner.clone(), version }
+    KeyHeader { usage, algorithm, exportable, owner: owner.clone(), version, validity: Validity::ALWAYS }
 }
 
 /// Key encryption keys never leave the vault they came to.
@@ -475,7 +494,7 @@ fn header_of_kek(owner: &Owner, version: u32) -> KeyHeader {
 }
 
 /// A KEK moves keys of its own owner only; otherwise one terminal's KEK would draw another's master key out.
-fn same_owner(owner: &Owner, kek: &KeyHeader) -> Result<(), Refusal> {
+pub(crate) fn same_owner(owner: &Owner, kek: &KeyHeader) -> Result<(), Refusal> {
     if *owner == kek.owner { Ok(()) } else { Err(Refusal::WrongKey) }
 }
 
@@ -488,10 +507,4 @@ fn cryptogram_case(
 ) -> CryptogramCase<'_> {
     let account_number = account.digits();
     CryptogramCase { scheme, account_number, card_sequence, atc: atc.to_be_bytes(), unpredictable_number }
-}
-
-/// A keyed hash of account and PIN: what an issuer's files hold instead of a PIN.
-fn pin_reference(key: &HmacSha256Key, account: &Account, pin: &Pin) -> [u8; PIN_REFERENCE_BYTES] {
-    let full = key.mac(&[PIN_REFERENCE_DOMAIN, account.digits(), b"\0", pin.expose().as_bytes()]);
-    core::array::from_fn(|i| full[i])
 }

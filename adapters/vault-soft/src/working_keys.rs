@@ -4,7 +4,7 @@ use crate::entropy::Entropy;
 use crate::key_block::{draw_key, wrap};
 use crate::refusal::of_crypto;
 use crate::sealing::SealingKey;
-use keys::{Algorithm, AnyKeyBlock, KeyHeader, Owner, Refusal, Usage, UsageMarker, WorkingKeys};
+use keys::{Algorithm, AnyKeyBlock, KeyHeader, Owner, Refusal, Usage, UsageMarker, Validity, WorkingKeys};
 use paycrypto::working_keys::{read_field_62, write_field_62};
 use paycrypto::{KeyBytes, TdesKey, TdesKeyLength};
 
@@ -18,7 +18,14 @@ pub struct Wrapper<'a> {
 
 impl Wrapper<'_> {
     fn header(&self, usage: Usage, algorithm: Algorithm) -> KeyHeader {
-        KeyHeader { usage, algorithm, exportable: false, owner: self.owner.clone(), version: self.version }
+        KeyHeader {
+            usage,
+            algorithm,
+            exportable: false,
+            owner: self.owner.clone(),
+            version: self.version,
+            validity: Validity::ALWAYS,
+        }
     }
 
     fn draw(&self, usage: Usage, algorithm: Algorithm) -> Result<TdesKey, Refusal> {

@@ -31,6 +31,25 @@ fn answer_to(kind: CommandKind) -> &'static str {
     use CommandKind as C;
     match kind {
         C::GenerateKey | C::ImportTransportKey | C::ImportKey => "KeyCreated",
+        C::GenerateKeyWithValidity | C::ImportKeyBlock | C::DeriveInitialKey | C::ImportProtectionKey => "KeyCreated",
+        C::ExportKeyBlock => "KeyBlockExported",
+        C::CheckKeyValue => "KeyCheckBytes",
+        C::TranslatePinBlock => "PinBlockTranslated",
+        C::VerifyPinReference | C::VerifyPinVerificationValue | C::VerifyPinOffset => "PinVerdict",
+        C::MakePinVerificationValue => "PinVerificationValue",
+        C::MakePinOffset => "PinOffset",
+        C::MakeAuthenticationCode | C::MakeDukptMac => "AuthenticationCode",
+        C::VerifyAuthenticationCode => "MacVerdict",
+        C::VerifyDukptMac => "DukptMacVerdict",
+        C::JudgeKsn => "KsnJudged",
+        C::OpenDukptAccount => "AccountOpened",
+        C::VerifyArqc => "IssuerAuthentication",
+        C::MakeIssuerScriptMac => "ScriptMac",
+        C::EncipherIssuerScript => "ScriptEnciphered",
+        C::VerifyCardCode | C::VerifyDynamicCode => "CardCodeVerdict",
+        C::MakeCardCode => "CardCodeMade",
+        C::SealAccount => "AccountSealed",
+        C::TokeniseAccount => "Token",
         C::TransportPublicKey => "TransportPublicKey",
         C::ExportKey => "KeyExported",
         C::CheckKey => "KeyCheck",
@@ -90,6 +109,10 @@ fn takes_a_key_block(kind: CommandKind) -> bool {
             | C::Seal
             | C::Unseal
             | C::MakeTransportKey
+            | C::GenerateKeyWithValidity
+            | C::ImportProtectionKey
+            | C::SealAccount
+            | C::TokeniseAccount
     )
 }
 
@@ -198,10 +221,20 @@ fn a_key_leaves_only_if_exportable_and_only_under_its_owners_kek() {
             Command::ExportKey { key: key.clone(), under: under.clone() },
         ))
     };
-    assert_eq!(export(world.keys.pin.any(), &world.kek), Some(Refusal::NotExportable));
-    assert_eq!(export(world.imk_ac.any(), &world.issuer_kek), Some(Refusal::NotExportable));
+    // Without a key block around it, only a terminal master key leaves at all.
+    for other in [world.keys.pin.any(), world.imk_ac.any(), world.kek.any()] {
+        assert_eq!(export(other, &world.kek), Some(Refusal::NotPermitted));
+    }
+    let staying = Command::GenerateKey {
+        usage: Usage::TerminalMaster,
+        algorithm: Algorithm::TdesDouble,
+        owner: owner(TERMINAL),
+        version: 9,
+        exportable: false,
+    };
+    let staying = created(one(&world.host, Caller::Administration, staying));
+    assert_eq!(export(&staying, &world.kek), Some(Refusal::NotExportable));
     assert_eq!(export(world.tmk.any(), &world.issuer_kek), Some(Refusal::WrongKey));
-    assert_eq!(export(world.kek.any(), &world.kek), Some(Refusal::NotExportable));
     assert_eq!(export(world.tmk.any(), &world.kek), None);
 }
 

@@ -36,6 +36,7 @@ use vault_soft::{
 
 /// What is appended to the host's socket path to give the administration's.
 const ADMINISTRATION_SUFFIX: &str = ".admin";
+const TRY_FILE_SUFFIX: &str = ".tries";
 /// Longest passphrase line that is read from standard input.
 const PASSPHRASE_LINE_BYTES_MAX: usize = 1024;
 /// What the process prints on standard output once its sockets answer.
@@ -109,6 +110,13 @@ pub fn administration_socket(host_socket: &Path) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// Where today's wrong PINs and card codes are kept, beside the vault file.
+fn try_file(vault_path: &Path) -> PathBuf {
+    let mut path = vault_path.as_os_str().to_owned();
+    path.push(TRY_FILE_SUFFIX);
+    PathBuf::from(path)
+}
+
 /// Makes a host's vault file, and its passphrase file if that is missing. Does nothing if the vault file is there.
 ///
 /// # Errors
@@ -163,7 +171,9 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
         create_vault(&config.vault_file, passphrase_path)?;
     }
     let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
-    Ok(Vault(SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()))))
+    let vault = SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()));
+    let vault = vault.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
+    Ok(Vault(vault))
 }
 
 fn listeners(config: &KeyProcessConfig) -> Vec<ListenerConfig> {

@@ -26,6 +26,9 @@ pub fn of_event(event: &ServerEvent) -> String {
         ServerEvent::Parted { connection, caller, why } => {
             format!("parted connection={connection} caller={caller:?} why={why:?}")
         }
+        ServerEvent::Refused { connection, caller, command, why, times } => {
+            format!("refused connection={connection} caller={caller:?} command={command:?} why={why:?} times={times}")
+        }
         ServerEvent::AcceptFailed(reason) => format!("accept-failed reason={reason}"),
     }
 }

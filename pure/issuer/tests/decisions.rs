@@ -23,7 +23,14 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn block(usage: Usage) -> AnyKeyBlock {
     let owner = Owner::new("test issuer").unwrap();
-    let header = KeyHeader { usage, algorithm: Algorithm::TdesDouble, exportable: false, owner, version: 1 };
+    let header = KeyHeader {
+        usage,
+        algorithm: Algorithm::TdesDouble,
+        exportable: false,
+        owner,
+        version: 1,
+        validity: keys::Validity::ALWAYS,
+    };
     AnyKeyBlock { header, enciphered: vec![1, 2, 3] }
 }
 

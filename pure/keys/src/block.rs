@@ -1,5 +1,6 @@
 //! Key blocks: keys at rest and on the way, with what they may be used for.
 
+use crate::usage::{Algorithm, Usage, UsageMarker};
 use core::fmt;
 use core::marker::PhantomData;
 use machine::wire::{Encode, Malformed, Reader, Writer};
@@ -8,155 +9,6 @@ use machine::wire::{Encode, Malformed, Reader, Writer};
 pub const OWNER_BYTES_MAX: usize = 24;
 /// Longest enciphered key block in bytes.
 pub const KEY_BLOCK_BYTES_MAX: usize = 512;
-
-/// What a key may be used for. One key, one purpose (PCI PIN requirement 19).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Usage {
-    /// Terminal master key: wraps the working keys of one terminal.
-    TerminalMaster,
-    /// PIN encryption key (PIK, or a zone PIN key towards an issuer).
-    PinEncryption,
-    /// Message authentication key (MAK).
-    MessageMac,
-    /// Track data encryption key (TDK).
-    TrackEncryption,
-    /// Key encryption key: wraps keys on their way in or out.
-    KeyEncryption,
-    /// Issuer master key for application cryptograms.
-    IssuerMasterAc,
-    /// Issuer master key for secure messaging integrity.
-    IssuerMasterMac,
-    /// Issuer master key for secure messaging confidentiality.
-    IssuerMasterEncipherment,
-    /// Key of an issuer's stored PIN references.
-    PinReference,
-}
-
-impl Usage {
-    /// Every usage, in the order of its wire number.
-    pub const ALL: [Usage; 9] = [
-        Usage::TerminalMaster,
-        Usage::PinEncryption,
-        Usage::MessageMac,
-        Usage::TrackEncryption,
-        Usage::KeyEncryption,
-        Usage::IssuerMasterAc,
-        Usage::IssuerMasterMac,
-        Usage::IssuerMasterEncipherment,
-        Usage::PinReference,
-    ];
-
-    /// Number on the wire, from 1.
-    pub fn number(self) -> u8 {
-        let index = Self::ALL.iter().position(|usage| *usage == self).expect("every usage is listed");
-        u8::try_from(index + 1).expect("few usages")
-    }
-
-    /// From the number on the wire.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-
-    /// The field's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Usage::TerminalMaster => "TMK",
-            Usage::PinEncryption => "PIK",
-            Usage::MessageMac => "MAK",
-            Usage::TrackEncryption => "TDK",
-            Usage::KeyEncryption => "KEK",
-            Usage::IssuerMasterAc => "IMK-AC",
-            Usage::IssuerMasterMac => "IMK-SMI",
-            Usage::IssuerMasterEncipherment => "IMK-SMC",
-            Usage::PinReference => "PVK",
-        }
-    }
-}
-
-/// Ties a usage to a type, so that handles of different usages cannot be swapped.
-pub trait UsageMarker: 'static {
-    /// The usage of keys of this type.
-    const USAGE: Usage;
-}
-
-macro_rules! markers {
-    ($($(#[$doc:meta])* $name:ident => $usage:ident),* $(,)?) => { $(
-        $(#[$doc])*
-        pub enum $name {}
-        impl UsageMarker for $name {
-            const USAGE: Usage = Usage::$usage;
-        }
-    )* };
-}
-markers! {
-    /// Terminal master keys.
-    TerminalMaster => TerminalMaster,
-    /// PIN encryption keys.
-    PinEncryption => PinEncryption,
-    /// MAC keys.
-    MessageMac => MessageMac,
-    /// Track encryption keys.
-    TrackEncryption => TrackEncryption,
-    /// Key encryption keys.
-    KeyEncryption => KeyEncryption,
-    /// Issuer master keys for cryptograms.
-    IssuerMasterAc => IssuerMasterAc,
-    /// Issuer master keys for script MACs.
-    IssuerMasterMac => IssuerMasterMac,
-    /// Issuer master keys for script encipherment.
-    IssuerMasterEncipherment => IssuerMasterEncipherment,
-    /// Keys of PIN references.
-    PinReferenceKey => PinReference,
-}
-
-/// Algorithm and length of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Algorithm {
-    /// Single DES, 8 bytes: only as a single-length MAK of the UnionPay dialect.
-    Des,
-    /// Double-length triple DES, 16 bytes.
-    TdesDouble,
-    /// Triple-length triple DES, 24 bytes.
-    TdesTriple,
-    /// AES with 16 bytes.
-    Aes128,
-    /// AES with 32 bytes.
-    Aes256,
-    /// HMAC-SHA-256 with 32 bytes.
-    HmacSha256,
-}
-
-impl Algorithm {
-    const ALL: [Algorithm; 6] = [
-        Algorithm::Des,
-        Algorithm::TdesDouble,
-        Algorithm::TdesTriple,
-        Algorithm::Aes128,
-        Algorithm::Aes256,
-        Algorithm::HmacSha256,
-    ];
-
-    /// Length of a key in bytes.
-    pub fn key_bytes(self) -> usize {
-        match self {
-            Algorithm::Des => 8,
-            Algorithm::TdesDouble | Algorithm::Aes128 => 16,
-            Algorithm::TdesTriple => 24,
-            Algorithm::Aes256 | Algorithm::HmacSha256 => 32,
-        }
-    }
-
-    /// Number on the wire, from 1.
-    pub fn number(self) -> u8 {
-        let index = Self::ALL.iter().position(|algorithm| *algorithm == self).expect("every algorithm is listed");
-        u8::try_from(index + 1).expect("few algorithms")
-    }
-
-    /// From the number on the wire.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-}
 
 /// Whose key it is: a terminal id, an issuer's name. 1–24 printable ASCII characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -181,7 +33,60 @@ impl Owner {
     }
 }
 
+/// The days on which a key may be used, as days since 1970-01-01 (UTC), both ends included. No bound means always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Validity {
+    /// First day.
+    pub not_before: Option<u32>,
+    /// Last day.
+    pub not_after: Option<u32>,
+}
+
+impl Validity {
+    /// Without bounds.
+    pub const ALWAYS: Self = Self { not_before: None, not_after: None };
+
+    /// Whether the key may be used on this day. A bounded key may not be used by whoever does not know the day.
+    pub fn contains(&self, today: Option<u32>) -> bool {
+        let Some(today) = today else { return *self == Self::ALWAYS };
+        self.not_before.is_none_or(|day| day <= today) && self.not_after.is_none_or(|day| today <= day)
+    }
+
+    /// Whether any day lies within.
+    pub fn is_possible(&self) -> bool {
+        !matches!((self.not_before, self.not_after), (Some(first), Some(last)) if first > last)
+    }
+
+    /// The days that lie within both.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Self {
+        let last = |one: Option<u32>, two: Option<u32>| match (one, two) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        Self { not_before: self.not_before.max(other.not_before), not_after: last(self.not_after, other.not_after) }
+    }
+}
+
+impl Encode for Validity {
+    fn encode(&self, writer: &mut Writer) {
+        for bound in [self.not_before, self.not_after] {
+            writer.option(bound, |writer, day| {
+                writer.u32(day);
+            });
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { not_before: reader.option(Reader::u32)?, not_after: reader.option(Reader::u32)? })
+    }
+}
+
 /// What a key block says of its key, authenticated with it.
+///
+/// Encoding: a header without bounds of validity is written as version 1 (usage, algorithm, exportable, owner,
+/// version), which is how all blocks of 0.1.0 stand in journals and what their tags cover. One with bounds is version
+/// 2: the byte `82`, which is no usage, then the same, then the bounds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyHeader {
     /// What it may be used for.
@@ -194,20 +99,53 @@ pub struct KeyHeader {
     pub owner: Owner,
     /// Version of the key within its owner and usage.
     pub version: u32,
+    /// When it may be used.
+    pub validity: Validity,
 }
 
-impl Encode for KeyHeader {
-    fn encode(&self, writer: &mut Writer) {
+/// First byte of a version 2 header.
+const HEADER_VERSION_2: u8 = 0x82;
+
+impl KeyHeader {
+    fn encode_version_1(&self, writer: &mut Writer) {
         writer.u8(self.usage.number()).u8(self.algorithm.number()).bool(self.exportable);
         writer.text(self.owner.text()).u32(self.version);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let usage = Usage::from_number(reader.u8()?).ok_or_else(|| reader.malformed("a key usage"))?;
+    /// The part both versions have, its first byte read already.
+    fn decode_behind(usage: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let usage = Usage::from_number(usage).ok_or_else(|| reader.malformed("a key usage"))?;
         let algorithm = Algorithm::from_number(reader.u8()?).ok_or_else(|| reader.malformed("a key algorithm"))?;
         let exportable = reader.bool()?;
         let owner = Owner::new(reader.text()?).ok_or_else(|| reader.malformed("a key owner"))?;
-        Ok(Self { usage, algorithm, exportable, owner, version: reader.u32()? })
+        Ok(Self { usage, algorithm, exportable, owner, version: reader.u32()?, validity: Validity::ALWAYS })
+    }
+}
+
+impl Encode for KeyHeader {
+    fn encode(&self, writer: &mut Writer) {
+        if self.validity == Validity::ALWAYS {
+            self.encode_version_1(writer);
+        } else {
+            writer.u8(HEADER_VERSION_2);
+            self.encode_version_1(writer);
+            writer.value(&self.validity);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let first = reader.u8()?;
+        if first != HEADER_VERSION_2 {
+            return Self::decode_behind(first, reader);
+        }
+        let usage = reader.u8()?;
+        let header = Self::decode_behind(usage, reader)?;
+        let validity: Validity = reader.value()?;
+        // One header, one encoding: without bounds it would have been version 1.
+        if validity == Validity::ALWAYS {
+            return Err(reader.malformed("a bounded validity"));
+        }
+        Ok(Self { validity, ..header })
     }
 }
 
@@ -332,5 +270,60 @@ impl fmt::Display for KeyCheckValue {
 impl fmt::Debug for KeyCheckValue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "KeyCheckValue({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(validity: Validity) -> KeyHeader {
+        let owner = Owner::new("12345678").unwrap();
+        KeyHeader {
+            usage: Usage::PinEncryption,
+            algorithm: Algorithm::TdesDouble,
+            exportable: false,
+            owner,
+            version: 7,
+            validity,
+        }
+    }
+
+    #[test]
+    fn a_header_without_bounds_is_what_0_1_0_wrote() {
+        let expected = [&[2, 2, 0, 0, 0, 0, 8][..], b"12345678", &[0, 0, 0, 7]].concat();
+        assert_eq!(header(Validity::ALWAYS).to_bytes(), expected);
+        assert_eq!(KeyHeader::from_bytes(&expected).unwrap(), header(Validity::ALWAYS));
+    }
+
+    #[test]
+    fn a_bounded_header_comes_back_and_an_unbounded_version_2_is_none() {
+        for (not_before, not_after) in [(Some(20_000), None), (None, Some(20_500)), (Some(1), Some(1))] {
+            let header = header(Validity { not_before, not_after });
+            let bytes = header.to_bytes();
+            assert_eq!(bytes[0], HEADER_VERSION_2);
+            assert_eq!(KeyHeader::from_bytes(&bytes).unwrap(), header);
+            assert!((0..bytes.len()).all(|length| KeyHeader::from_bytes(&bytes[..length]).is_err()));
+        }
+        let unbounded = [&[HEADER_VERSION_2][..], &header(Validity::ALWAYS).to_bytes(), &[0, 0]].concat();
+        assert!(KeyHeader::from_bytes(&unbounded).is_err());
+    }
+
+    #[test]
+    fn validity_has_both_ends_and_needs_a_calendar() {
+        let validity = Validity { not_before: Some(10), not_after: Some(12) };
+        let days: Vec<u32> = (8..15).filter(|day| validity.contains(Some(*day))).collect();
+        assert_eq!(days, [10, 11, 12]);
+        assert!(!validity.contains(None) && Validity::ALWAYS.contains(None));
+        assert!(!Validity { not_before: Some(2), not_after: Some(1) }.is_possible() && validity.is_possible());
+    }
+
+    #[test]
+    fn what_a_key_derives_lives_no_longer_than_the_key() {
+        let parent = Validity { not_before: Some(10), not_after: Some(20) };
+        let child = Validity { not_before: None, not_after: Some(30) };
+        assert_eq!(child.within(&parent), parent);
+        assert_eq!(Validity::ALWAYS.within(&parent), parent);
+        assert_eq!(parent.within(&Validity { not_before: Some(15), not_after: None }).not_before, Some(15));
     }
 }

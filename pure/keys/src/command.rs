@@ -1,10 +1,17 @@
 //! What may be asked of a vault.
 
-use crate::block::{
-    Algorithm, AnyKeyBlock, IssuerMasterAc, IssuerMasterMac, KeyBlock, KeyCheckValue, KeyEncryption, MessageMac, Owner,
-    PinEncryption, PinReferenceKey, TerminalMaster, TrackEncryption, Usage,
-};
+use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue, Owner, Validity};
+use crate::card::{CardCode, CardTransaction, DynamicCode, ExpiryOrder, IssuerResponse};
+use crate::dukpt::{AccountDataForm, DukptDirection, DukptKey, DukptMacAlgorithm};
+use crate::interchange::{CheckMethod, KeyBlockVersion};
+use crate::part::Part;
+use crate::pin::{DecimalisationTable, EncipheredPinBlock, PinFormat, ValidationData};
 use crate::scheme::{CryptogramScheme, encode_enum};
+use crate::usage::{
+    Algorithm, BaseDerivation, CardVerificationKey, IssuerMasterAc, IssuerMasterDynamicNumber,
+    IssuerMasterEncipherment, IssuerMasterMac, KeyBlockProtection, KeyEncryption, MessageCmac, MessageHmac, MessageMac,
+    PinEncryption, PinOffsetKey, PinReferenceKey, PinVerificationValueKey, TerminalMaster, TrackEncryption, Usage,
+};
 use core::fmt;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::{Expiry, Pan, Pin, SecretBytes, Track2};
@@ -40,6 +47,42 @@ impl Encode for SealedAccount {
     }
 }
 
+/// A key of codes over messages that are longer than the eight bytes of field 64.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuthenticationKey {
+    /// CMAC (NIST SP 800-38B): TDES, AES or SM4.
+    Cmac(KeyBlock<MessageCmac>),
+    /// HMAC-SHA-256 (FIPS 198-1).
+    Hmac(KeyBlock<MessageHmac>),
+}
+
+impl AuthenticationKey {
+    /// The block without its type.
+    pub fn any(&self) -> &AnyKeyBlock {
+        match self {
+            AuthenticationKey::Cmac(key) => key.any(),
+            AuthenticationKey::Hmac(key) => key.any(),
+        }
+    }
+}
+
+impl Encode for AuthenticationKey {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            AuthenticationKey::Cmac(key) => writer.u8(1).value(key),
+            AuthenticationKey::Hmac(key) => writer.u8(2).value(key),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            1 => reader.value().map(AuthenticationKey::Cmac),
+            2 => reader.value().map(AuthenticationKey::Hmac),
+            _ => Err(reader.malformed("a key of authentication codes")),
+        }
+    }
+}
+
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident = $number:literal { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? }),* $(,)?) => {
         /// A command with everything it needs. The answer of each is named in [`crate::Reply`].
@@ -54,12 +97,29 @@ macro_rules! commands {
         impl CommandKind {
             /// Every command.
             pub const ALL: &'static [CommandKind] = &[$(CommandKind::$name),*];
+
+            /// The usages that its key handles have by their types.
+            pub fn typed_usages(self) -> Vec<Usage> {
+                let parts: &[&[Usage]] = match self {
+                    $(CommandKind::$name => &[$(<$type as Part>::TYPED_USAGES),*],)*
+                };
+                parts.concat()
+            }
         }
 
         impl Command {
             /// The command without its content.
             pub fn kind(&self) -> CommandKind {
                 match self { $(Command::$name { .. } => CommandKind::$name),* }
+            }
+
+            /// The usages it names: the one it asks for, and those of key blocks of any usage. The usages of typed
+            /// handles are not among them: their types say them.
+            pub fn named_usages(&self) -> Vec<Usage> {
+                match self { $(Command::$name { $($field),* } => {
+                    let named: &[Option<Usage>] = &[$(Part::named_usage($field)),*];
+                    named.iter().copied().flatten().collect()
+                })* }
             }
         }
 
@@ -308,6 +368,315 @@ commands! {
         /// The host vault's public key, SubjectPublicKeyInfo DER.
         recipient: Vec<u8>,
     },
+    /// Makes a key with bounds of validity. Answer: `KeyCreated`.
+    GenerateKeyWithValidity = 24 {
+        /// What for.
+        usage: Usage,
+        /// Algorithm and length.
+        algorithm: Algorithm,
+        /// Whose.
+        owner: Owner,
+        /// Version.
+        version: u32,
+        /// Whether it may leave under a KEK.
+        exportable: bool,
+        /// When it may be used.
+        validity: Validity,
+    },
+    /// Brings in a TR-31 key block (versions A to E). Usage, algorithm and mode of its header must be those of
+    /// `interchange.golden` for the usage asked for. A header that says `E` makes the key exportable, `S` and `N` do
+    /// not. Answer: `KeyCreated`.
+    ImportKeyBlock = 25 {
+        /// The protection key.
+        under: KeyBlock<KeyBlockProtection>,
+        /// What it is for.
+        usage: Usage,
+        /// Whose.
+        owner: Owner,
+        /// Version.
+        version: u32,
+        /// When it may be used.
+        validity: Validity,
+        /// The key block, ASCII.
+        block: Vec<u8>,
+    },
+    /// Lets an exportable key out as a TR-31 key block under a protection key that is at least as strong. Answer:
+    /// `KeyBlockExported`.
+    ExportKeyBlock = 26 {
+        /// The key.
+        key: AnyKeyBlock,
+        /// The protection key.
+        under: KeyBlock<KeyBlockProtection>,
+        /// Version of the block: B, D or E.
+        version: KeyBlockVersion,
+        /// Whether its holder may export it further; otherwise its header says `N`.
+        exportable_there: bool,
+    },
+    /// Derives the initial DUKPT key of one device. It is exportable, to be loaded into that device, and lives no
+    /// longer than its base key. Answer: `KeyCreated`.
+    DeriveInitialKey = 27 {
+        /// The base derivation key.
+        base: KeyBlock<BaseDerivation>,
+        /// Key set and device: the leading eight bytes of the key serial number, TDES counter bits zero.
+        initial_key_id: [u8; 8],
+        /// The device's name.
+        owner: Owner,
+        /// Version.
+        version: u32,
+    },
+    /// Check value of any key by a named method. Answer: `KeyCheckBytes`.
+    CheckKeyValue = 28 {
+        /// The key.
+        key: AnyKeyBlock,
+        /// Method.
+        method: CheckMethod,
+    },
+    /// Re-enciphers a PIN for the same account, by the translation matrix. Answer: `PinBlockTranslated`.
+    TranslatePinBlock = 29 {
+        /// The block as it came.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to, before and after.
+        account: SealedAccount,
+        /// The key it leaves under.
+        to: KeyBlock<PinEncryption>,
+        /// The format it leaves in.
+        to_format: PinFormat,
+    },
+    /// Verifies a PIN of any format and source against an issuer's keyed reference. Answer: `PinVerdict`.
+    VerifyPinReference = 30 {
+        /// The block.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to.
+        account: SealedAccount,
+        /// The issuer's key of references.
+        reference_key: KeyBlock<PinReferenceKey>,
+        /// The stored reference.
+        reference: [u8; 16],
+    },
+    /// Verifies a PIN against a Visa PIN verification value. Answer: `PinVerdict`.
+    VerifyPinVerificationValue = 31 {
+        /// The block.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to.
+        account: SealedAccount,
+        /// The issuer's key.
+        key: KeyBlock<PinVerificationValueKey>,
+        /// PIN verification key index, 0 to 9.
+        key_index: u8,
+        /// The stored value: four ASCII digits.
+        value: [u8; 4],
+    },
+    /// Verifies a PIN against an IBM 3624 offset. Answer: `PinVerdict`.
+    VerifyPinOffset = 32 {
+        /// The block.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to.
+        account: SealedAccount,
+        /// The issuer's key.
+        key: KeyBlock<PinOffsetKey>,
+        /// The decimalisation table.
+        table: DecimalisationTable,
+        /// Which account digits are validated.
+        validation: ValidationData,
+        /// The stored offset: as many ASCII digits as the PIN has.
+        offset: Vec<u8>,
+    },
+    /// Makes a PIN verification value for an issuer's files. Answer: `PinVerificationValue`.
+    MakePinVerificationValue = 33 {
+        /// The block.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to.
+        account: SealedAccount,
+        /// The issuer's key.
+        key: KeyBlock<PinVerificationValueKey>,
+        /// PIN verification key index, 0 to 9.
+        key_index: u8,
+    },
+    /// Makes an IBM 3624 offset for an issuer's files. Answer: `PinOffset`.
+    MakePinOffset = 34 {
+        /// The block.
+        pin: EncipheredPinBlock,
+        /// The account it is bound to.
+        account: SealedAccount,
+        /// The issuer's key.
+        key: KeyBlock<PinOffsetKey>,
+        /// The decimalisation table.
+        table: DecimalisationTable,
+        /// Which account digits are validated.
+        validation: ValidationData,
+    },
+    /// Makes a CMAC or HMAC, untruncated. Answer: `AuthenticationCode`.
+    MakeAuthenticationCode = 35 {
+        /// The key.
+        key: AuthenticationKey,
+        /// The message.
+        message: SecretBytes,
+    },
+    /// Verifies a CMAC or HMAC in constant time; a truncated one must be at least half as long as the whole. Answer:
+    /// `MacVerdict`.
+    VerifyAuthenticationCode = 36 {
+        /// The key.
+        key: AuthenticationKey,
+        /// The message.
+        message: SecretBytes,
+        /// The code as it came.
+        code: Vec<u8>,
+    },
+    /// Makes a MAC under a transaction's DUKPT key, untruncated. Answer: `AuthenticationCode`.
+    MakeDukptMac = 37 {
+        /// The transaction's keys.
+        key: DukptKey,
+        /// Whose message it is.
+        direction: DukptDirection,
+        /// Algorithm.
+        algorithm: DukptMacAlgorithm,
+        /// The message.
+        message: SecretBytes,
+    },
+    /// Verifies a device's MAC under its transaction's DUKPT key, and moves the device's mark if it is right. A MAC
+    /// below the mark is verified too, so that a clone shows itself. Answer: `DukptMacVerdict`.
+    VerifyDukptMac = 38 {
+        /// The transaction's keys, with the device's mark.
+        key: DukptKey,
+        /// Algorithm.
+        algorithm: DukptMacAlgorithm,
+        /// The message.
+        message: SecretBytes,
+        /// The MAC as it came, at least half as long as the whole.
+        mac: Vec<u8>,
+    },
+    /// Judges a serial number against the device's mark and moves the mark. Only for messages that were authenticated
+    /// in another way: a forged serial number would lock its device out. Answer: `KsnJudged`.
+    JudgeKsn = 39 {
+        /// The transaction's keys, with the device's mark.
+        key: DukptKey,
+    },
+    /// Opens account data under a transaction's DUKPT data key into a token. Answer: `AccountOpened`.
+    OpenDukptAccount = 40 {
+        /// The transaction's keys.
+        key: DukptKey,
+        /// What the data is.
+        form: AccountDataForm,
+        /// Initial vector of the CBC chain, one block; all zero if the device uses none.
+        initial_vector: Vec<u8>,
+        /// The enciphered data, whole blocks.
+        enciphered: Vec<u8>,
+        /// Field 14.
+        expiry: Option<Expiry>,
+        /// Today as the host sees it, YYMM.
+        today: Expiry,
+    },
+    /// Verifies an ARQC of any scheme and, if it is right, makes tag 91. Answer: `IssuerAuthentication`.
+    VerifyArqc = 41 {
+        /// The issuer's master key.
+        master: KeyBlock<IssuerMasterAc>,
+        /// The account.
+        account: SealedAccount,
+        /// Card, counter and cryptogram.
+        transaction: CardTransaction,
+        /// Unpredictable number (9F37).
+        unpredictable_number: [u8; 4],
+        /// The cryptogram's input without padding.
+        data: Vec<u8>,
+        /// What the issuer says if the cryptogram is right.
+        response: IssuerResponse,
+    },
+    /// MAC of one issuer script command under the scheme's script session key. Answer: `ScriptMac`.
+    MakeIssuerScriptMac = 42 {
+        /// The issuer's master key.
+        master: KeyBlock<IssuerMasterMac>,
+        /// The account.
+        account: SealedAccount,
+        /// Card, counter and cryptogram.
+        transaction: CardTransaction,
+        /// Which command of the transaction's scripts, from 0: Mastercard counts the cryptogram up with each.
+        command_index: u8,
+        /// CLA INS P1 P2 Lc.
+        header: [u8; 5],
+        /// Command data without the MAC.
+        data: Vec<u8>,
+    },
+    /// Enciphers the data of one issuer script command. Answer: `ScriptEnciphered`.
+    EncipherIssuerScript = 43 {
+        /// The issuer's master key.
+        master: KeyBlock<IssuerMasterEncipherment>,
+        /// The account.
+        account: SealedAccount,
+        /// Card, counter and cryptogram.
+        transaction: CardTransaction,
+        /// Which command of the transaction's scripts, from 0.
+        command_index: u8,
+        /// The data.
+        data: SecretBytes,
+    },
+    /// Verifies a static card code (CVV, iCVV, CVV2). Answer: `CardCodeVerdict`.
+    VerifyCardCode = 44 {
+        /// The issuer's key.
+        key: KeyBlock<CardVerificationKey>,
+        /// The account.
+        account: SealedAccount,
+        /// Expiry.
+        expiry: Expiry,
+        /// How the expiry stands in the input.
+        order: ExpiryOrder,
+        /// Which code.
+        kind: CardCode,
+        /// The code as it came: three ASCII digits.
+        code: SecretBytes,
+    },
+    /// Makes a static card code for an issuer's cards. Answer: `CardCodeMade`.
+    MakeCardCode = 45 {
+        /// The issuer's key.
+        key: KeyBlock<CardVerificationKey>,
+        /// The account.
+        account: SealedAccount,
+        /// Expiry.
+        expiry: Expiry,
+        /// How the expiry stands in the input.
+        order: ExpiryOrder,
+        /// Which code.
+        kind: CardCode,
+    },
+    /// Verifies a dynamic card code (CVC3, dCVV). Answer: `CardCodeVerdict`.
+    VerifyDynamicCode = 46 {
+        /// The issuer's master key.
+        master: KeyBlock<IssuerMasterDynamicNumber>,
+        /// The account.
+        account: SealedAccount,
+        /// Expiry, for dCVV.
+        expiry: Expiry,
+        /// The transaction's data.
+        kind: DynamicCode,
+        /// The code as it came: three to five ASCII digits.
+        code: SecretBytes,
+    },
+    /// Seals account data for later commands. Answer: `AccountSealed`.
+    SealAccount = 47 {
+        /// The account number.
+        pan: Pan,
+        /// Expiry, if known.
+        expiry: Option<Expiry>,
+    },
+    /// The token of a sealed account. Tokens are opaque: the bank's digits travel beside them, truncated. Answer:
+    /// `Token`.
+    TokeniseAccount = 48 {
+        /// The account.
+        account: SealedAccount,
+    },
+    /// Brings in the first key block protection key of a partner, enciphered to the transport key with RSA-OAEP
+    /// (SHA-256). RSA-3072 carries keys of up to 128 bits of strength: TDES or AES-128. Answer: `KeyCreated`.
+    ImportProtectionKey = 49 {
+        /// Whose.
+        owner: Owner,
+        /// Version.
+        version: u32,
+        /// Algorithm and length.
+        algorithm: Algorithm,
+        /// When it may be used.
+        validity: Validity,
+        /// The OAEP ciphertext.
+        enciphered: Vec<u8>,
+    },
 }
 
 impl fmt::Debug for Command {
@@ -315,146 +684,3 @@ impl fmt::Debug for Command {
         write!(formatter, "Command::{:?}(…)", self.kind())
     }
 }
-
-/// How one field of a command or reply travels.
-pub(crate) trait Part: Sized {
-    fn write(&self, writer: &mut Writer);
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed>;
-}
-
-macro_rules! part_by_encode {
-    ($($type:ty),* $(,)?) => { $(
-        impl Part for $type {
-            fn write(&self, writer: &mut Writer) {
-                self.encode(writer);
-            }
-            fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                <$type as Encode>::decode(reader)
-            }
-        }
-    )* };
-}
-part_by_encode!(
-    AnyKeyBlock,
-    KeyBlock<TerminalMaster>,
-    KeyBlock<PinEncryption>,
-    KeyBlock<MessageMac>,
-    KeyBlock<TrackEncryption>,
-    KeyBlock<KeyEncryption>,
-    KeyBlock<IssuerMasterAc>,
-    KeyBlock<IssuerMasterMac>,
-    KeyBlock<PinReferenceKey>,
-    MacAlgorithm,
-    SealedAccount,
-    CryptogramScheme,
-    types::CardToken,
-    types::TruncatedPan,
-);
-
-macro_rules! part_by_number {
-    ($($type:ty => $method:ident),*) => { $(
-        impl Part for $type {
-            fn write(&self, writer: &mut Writer) {
-                writer.$method(*self);
-            }
-            fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                reader.$method()
-            }
-        }
-    )* };
-}
-part_by_number!(u8 => u8, u16 => u16, u32 => u32, bool => bool);
-
-impl<const N: usize> Part for [u8; N] {
-    fn write(&self, writer: &mut Writer) {
-        writer.raw(self);
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.array("fixed bytes")
-    }
-}
-
-impl Part for Vec<u8> {
-    fn write(&self, writer: &mut Writer) {
-        writer.bytes(self);
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(reader.bytes()?.to_vec())
-    }
-}
-
-impl Part for SecretBytes {
-    fn write(&self, writer: &mut Writer) {
-        writer.bytes(self.expose());
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.secret()
-    }
-}
-
-impl<T: Part> Part for Option<T> {
-    fn write(&self, writer: &mut Writer) {
-        writer.option(self.as_ref(), |writer, value| value.write(writer));
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.option(T::read)
-    }
-}
-
-impl Part for Usage {
-    fn write(&self, writer: &mut Writer) {
-        writer.u8(self.number());
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Usage::from_number(reader.u8()?).ok_or_else(|| reader.malformed("a key usage"))
-    }
-}
-
-impl Part for Algorithm {
-    fn write(&self, writer: &mut Writer) {
-        writer.u8(self.number());
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Algorithm::from_number(reader.u8()?).ok_or_else(|| reader.malformed("a key algorithm"))
-    }
-}
-
-impl Part for Owner {
-    fn write(&self, writer: &mut Writer) {
-        writer.text(self.text());
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let text = reader.text()?;
-        Owner::new(text).ok_or_else(|| reader.malformed("a key owner"))
-    }
-}
-
-impl Part for KeyCheckValue {
-    fn write(&self, writer: &mut Writer) {
-        writer.raw(&self.0);
-    }
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.array("a key check value").map(KeyCheckValue)
-    }
-}
-
-macro_rules! part_by_parse {
-    ($($type:ty, $what:literal, $expose:expr);*) => { $(
-        impl Part for $type {
-            fn write(&self, writer: &mut Writer) {
-                let expose: fn(&$type, &mut Writer) = $expose;
-                expose(self, writer);
-            }
-            fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                let text = reader.text()?;
-                <$type>::parse(text).map_err(|_| reader.malformed($what))
-            }
-        }
-    )* };
-}
-part_by_parse!(
-    Pan, "a PAN", |pan, writer| { writer.text(pan.expose()); };
-    Pin, "a PIN", |pin, writer| { writer.text(pin.expose()); };
-    Track2, "a track", |track, writer| { writer.text(track.expose()); };
-    Expiry, "an expiry", |expiry, writer| { writer.text(&expiry.expose()); }
-);

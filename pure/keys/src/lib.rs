@@ -9,22 +9,47 @@
 //! usage is checked again.
 
 mod block;
+mod card;
 mod command;
+mod dukpt;
+mod interchange;
+mod part;
 mod permission;
+mod pin;
 mod reply;
 mod scheme;
 mod socket;
+mod usage;
 
 pub use block::{
-    Algorithm, AnyKeyBlock, IssuerMasterAc, IssuerMasterEncipherment, IssuerMasterMac, KEY_BLOCK_BYTES_MAX, KeyBlock,
-    KeyCheckValue, KeyEncryption, KeyHeader, MessageMac, OWNER_BYTES_MAX, Owner, PinEncryption, PinReferenceKey,
-    TerminalMaster, TrackEncryption, Usage, UsageMarker, WrongUsage,
+    AnyKeyBlock, KEY_BLOCK_BYTES_MAX, KeyBlock, KeyCheckValue, KeyHeader, OWNER_BYTES_MAX, Owner, Validity, WrongUsage,
 };
-pub use command::{Command, CommandKind, MacAlgorithm, SealedAccount};
-pub use permission::{Caller, permission_table, permitted};
+pub use card::{
+    CardCode, CardTransaction, CryptogramVersion, DynamicCode, ExpiryOrder, IssuerResponse,
+    PROPRIETARY_AUTHENTICATION_BYTES_MAX,
+};
+pub use command::{AuthenticationKey, Command, CommandKind, MacAlgorithm, SealedAccount};
+pub use dukpt::{
+    AES_KSN_BYTES, AccountDataForm, DukptDirection, DukptKey, DukptMacAlgorithm, KSN_MARK_BYTES_MAX, Ksn, KsnFreshness,
+    KsnMark, TDES_KSN_BYTES,
+};
+pub use interchange::{
+    CheckMethod, InterchangeHeader, KeyBlockVersion, from_interchange, interchange_header, interchange_table,
+};
+pub use permission::{Caller, may_say, nameable_usages, permission_table, permitted, verifiable};
+pub use pin::{
+    DecimalisationTable, EncipheredPinBlock, PIN_BLOCK_BYTES_MAX, PinFormat, PinSource, PinTranslation,
+    PinTranslationPolicy, ValidationData, pin_translation,
+};
 pub use reply::{Refusal, Reply, WorkingKeys};
 pub use scheme::{ArpcMethod, CryptogramPadding, CryptogramScheme, MasterKeyDerivation, SessionKeyMethod};
 pub use socket::{BATCH_COMMANDS_MAX, SOCKET_FRAME_BYTES_MAX, SocketReply, SocketRequest};
+pub use usage::{
+    Algorithm, BaseDerivation, CardVerificationKey, DukptInitial, IssuerMasterAc, IssuerMasterDynamicNumber,
+    IssuerMasterEncipherment, IssuerMasterMac, KeyBlockProtection, KeyEncryption, MessageCmac, MessageHmac, MessageMac,
+    PinEncryption, PinOffsetKey, PinReferenceKey, PinVerificationValueKey, TerminalMaster, TrackEncryption, Usage,
+    UsageMarker,
+};
 
 /// Whoever executes key commands: a vault in this process, or a client of one. The caller is fixed when the service is
 /// opened, not said with each command.

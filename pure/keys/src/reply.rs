@@ -1,8 +1,11 @@
 //! What a vault answers.
 
-use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue, MessageMac, PinEncryption, TrackEncryption};
-use crate::command::{Part, SealedAccount};
+use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue};
+use crate::command::SealedAccount;
+use crate::dukpt::{KsnFreshness, KsnMark};
+use crate::part::Part;
 use crate::scheme::encode_enum;
+use crate::usage::{MessageMac, PinEncryption, TrackEncryption};
 use core::fmt;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::{CardToken, SecretBytes, TruncatedPan};
@@ -40,6 +43,12 @@ pub enum Refusal {
     /// The vault could not be reached or could not do its work.
     #[error("key service unavailable")]
     Unavailable,
+    /// A key outside the days of its validity.
+    #[error("the key is not valid today")]
+    NotValidToday,
+    /// A key serial number below the device's mark.
+    #[error("the key serial number lies below the highest one seen")]
+    StaleKsn,
 }
 encode_enum!(Refusal {
     NotPermitted = 1,
@@ -52,6 +61,8 @@ encode_enum!(Refusal {
     RateLimited = 8,
     Parameter = 9,
     Unavailable = 10,
+    NotValidToday = 11,
+    StaleKsn = 12,
 });
 
 impl Part for Refusal {
@@ -253,6 +264,87 @@ replies! {
         enciphered: Vec<u8>,
         /// Its check value.
         check: KeyCheckValue,
+    },
+    /// A key as a TR-31 key block.
+    KeyBlockExported = 22 {
+        /// The key block, ASCII.
+        block: Vec<u8>,
+        /// The key's check value.
+        check: KeyCheckValue,
+    },
+    /// A check value by a named method.
+    KeyCheckBytes = 23 {
+        /// Three bytes (legacy), five (CMAC).
+        value: Vec<u8>,
+    },
+    /// A PIN block in the other format, under the other key.
+    PinBlockTranslated = 24 {
+        /// The block.
+        block: Vec<u8>,
+    },
+    /// A PIN verification value for an issuer's files.
+    PinVerificationValue = 25 {
+        /// Four ASCII digits.
+        value: [u8; 4],
+    },
+    /// An IBM 3624 offset for an issuer's files.
+    PinOffset = 26 {
+        /// ASCII digits.
+        offset: Vec<u8>,
+    },
+    /// An untruncated MAC, CMAC or HMAC.
+    AuthenticationCode = 27 {
+        /// The code.
+        code: Vec<u8>,
+    },
+    /// Whether a device's MAC is right, and where its serial number stands.
+    DukptMacVerdict = 28 {
+        /// The verdict.
+        right: bool,
+        /// The serial number against the mark. Says nothing of the device if the MAC is wrong.
+        freshness: KsnFreshness,
+        /// The device's new mark; none if the MAC is wrong or the serial number is not fresh.
+        mark: Option<KsnMark>,
+    },
+    /// Where a serial number stands.
+    KsnJudged = 29 {
+        /// Against the mark.
+        freshness: KsnFreshness,
+        /// The device's new mark; none if the serial number is not fresh.
+        mark: Option<KsnMark>,
+        /// Transactions the device can still make.
+        remaining: u64,
+    },
+    /// Whether an ARQC is right, and tag 91 if it is.
+    IssuerAuthentication = 30 {
+        /// The verdict.
+        right: bool,
+        /// Content of tag 91: ARPC and response code (method 1), or ARPC, card status update and proprietary data.
+        data: Option<Vec<u8>>,
+    },
+    /// Enciphered script data.
+    ScriptEnciphered = 31 {
+        /// The data.
+        data: Vec<u8>,
+    },
+    /// Whether a card code is right.
+    CardCodeVerdict = 32 {
+        /// The verdict.
+        right: bool,
+    },
+    /// A card code for an issuer's cards.
+    CardCodeMade = 33 {
+        /// ASCII digits.
+        code: SecretBytes,
+    },
+    /// Account data, sealed.
+    AccountSealed = 34 {
+        /// The card's token.
+        token: CardToken,
+        /// What may be shown.
+        truncated: TruncatedPan,
+        /// For later commands.
+        account: SealedAccount,
     },
 }
 

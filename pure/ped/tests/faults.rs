@@ -485,6 +485,7 @@ fn old_records_decode() {
                         exportable: false,
                         owner: keys::Owner::new("12345678").unwrap(),
                         version: 1,
+                        validity: keys::Validity::ALWAYS,
                     },
                     enciphered: vec![0xAA, 0x55],
                 }

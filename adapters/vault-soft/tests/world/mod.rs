@@ -11,6 +11,9 @@ use std::sync::{Arc, OnceLock};
 use types::{Expiry, Pan, Pin, SecretBytes, Track2};
 use vault_soft::{Clock, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
 
+#[allow(dead_code, reason = "each test file takes what it needs")]
+pub mod acquirer;
+
 pub const PAN: &str = "6222620000000000012";
 pub const TRACK2: &str = "6222620000000000012D30122011234500000";
 pub const TERMINAL: &str = "12345678";
@@ -39,6 +42,7 @@ pub struct World {
     pub account: SealedAccount,
     pub pin_block: [u8; 8],
     pub track: SecretBytes,
+    pub acquirer: acquirer::Acquirer,
 }
 
 pub fn pan() -> Pan {
@@ -112,23 +116,30 @@ fn import_known(host: &SoftVault, usage: Usage, under: &(KeyBlock<KeyEncryption>
     created(one(host, Caller::Administration, command))
 }
 
-/// A KEK known to the test, sent to the host's transport key as an issuer would.
-fn issuer_kek(host: &SoftVault) -> (KeyBlock<KeyEncryption>, TdesKey) {
+/// A key enciphered to the host's transport key.
+pub fn to_transport_key(host: &SoftVault, clear: &[u8]) -> Vec<u8> {
     use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
-    let clear = 0x1123_4567_89AB_CDEF_FEDC_BA98_7654_3211_u128.to_be_bytes();
     let Reply::TransportPublicKey { public_key } = one(host, Caller::Administration, Command::TransportPublicKey {})
     else {
         panic!("no transport key")
     };
     let public = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&public_key).unwrap()).unwrap();
     let mut enciphered = vec![0; public.ciphertext_size()];
-    public.encrypt(&OAEP_SHA256_MGF1SHA256, &clear, &mut enciphered, None).unwrap();
+    public.encrypt(&OAEP_SHA256_MGF1SHA256, clear, &mut enciphered, None).unwrap();
+    enciphered
+}
+
+/// A KEK known to the test, sent to the host's transport key as an issuer would.
+fn issuer_kek(host: &SoftVault) -> (KeyBlock<KeyEncryption>, TdesKey) {
+    let clear = 0x1123_4567_89AB_CDEF_FEDC_BA98_7654_3211_u128.to_be_bytes();
+    let enciphered = to_transport_key(host, &clear);
     let import = Command::ImportTransportKey { owner: owner(ISSUER), version: 1, enciphered };
     let block = created(one(host, Caller::Administration, import));
     (typed(block), TdesKey::new(&clear).unwrap())
 }
 
-fn build() -> World {
+/// A world of its own, for tests that use limits up.
+pub fn build() -> World {
     let (host, ped) = (vault(VaultKind::Host), vault(VaultKind::Terminal));
     let (kek, ped_kek) = transported_kek(&host, &ped, TERMINAL);
     let (kek, ped_kek) = (typed::<KeyEncryption>(kek), typed::<KeyEncryption>(ped_kek));
@@ -152,6 +163,7 @@ fn build() -> World {
     let pvk = typed(generate(&host, Usage::PinReference, Algorithm::HmacSha256, ISSUER, false));
     let (pin_block, track) = from_the_ped(&ped, &ped_keys);
     let account = opened(one(&host, Caller::Host, open_account(track.duplicate(), &keys)));
+    let acquirer = acquirer::Acquirer::build(&host);
     World {
         host,
         ped,
@@ -169,6 +181,7 @@ fn build() -> World {
         account,
         pin_block,
         track,
+        acquirer,
     }
 }
 
@@ -252,6 +265,10 @@ pub fn examples(world: &World, change: Change<'_>) -> Vec<Command> {
     examples.extend(message_examples(world, change));
     examples.extend(issuer_examples(world, change));
     examples.extend(ped_examples(world, change));
+    examples.extend(acquirer::exchange_examples(world, change));
+    examples.extend(acquirer::pin_examples(world, change));
+    examples.extend(acquirer::message_examples(world, change));
+    examples.extend(acquirer::card_examples(world, change));
     examples
 }
 

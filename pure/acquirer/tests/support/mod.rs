@@ -35,7 +35,14 @@ pub fn merchant() -> MerchantId {
 
 fn block(usage: Usage, owner: &str, version: u32) -> AnyKeyBlock {
     let owner = Owner::new(owner).unwrap();
-    let header = KeyHeader { usage, algorithm: Algorithm::TdesDouble, exportable: false, owner, version };
+    let header = KeyHeader {
+        usage,
+        algorithm: Algorithm::TdesDouble,
+        exportable: false,
+        owner,
+        version,
+        validity: keys::Validity::ALWAYS,
+    };
     AnyKeyBlock { header, enciphered: vec![usage.number(); 24] }
 }
 

@@ -44,6 +44,7 @@ pub fn block<U: UsageMarker>(bytes: &[u8], version: u32) -> KeyBlock<U> {
         exportable: false,
         owner: Owner::new("12345678").unwrap(),
         version,
+        validity: keys::Validity::ALWAYS,
     };
     any_block(header, bytes).typed().unwrap()
 }
@@ -125,6 +126,7 @@ fn execute(command: &Command) -> Result<Reply, Refusal> {
                     exportable: false,
                     owner: owner.clone(),
                     version: *version,
+                    validity: keys::Validity::ALWAYS,
                 },
                 &TDK,
             ),
@@ -143,6 +145,7 @@ fn execute(command: &Command) -> Result<Reply, Refusal> {
                 exportable: false,
                 owner: owner.clone(),
                 version: *version,
+                validity: keys::Validity::ALWAYS,
             };
             Reply::KeyCreated { key: any_block(header, clear.expose_bytes()), check: *check }
         }
