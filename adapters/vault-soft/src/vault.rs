@@ -20,6 +20,7 @@ use keys::{
     MacAlgorithm, MessageMac, Owner, PinTranslationPolicy, Refusal, Reply, SealedAccount, TerminalMaster,
     TrackEncryption, Usage, UsageMarker, Validity, may_say,
 };
+use machine::wire::Encode;
 use paycrypto::key_wrap::{unwrap_ecb, wrap_ecb};
 use paycrypto::mac::{HmacSha256Key, unionpay_ecb_mac, x9_9_mac, x9_19_mac};
 use paycrypto::track::encipher_track;
@@ -114,7 +115,12 @@ impl SoftVault {
             let answer = if may_say(caller, command) { self.carry_out(command) } else { Err(Refusal::NotPermitted) };
             answer.unwrap_or_else(|why| Reply::Refused { why })
         };
-        stack::with_clean_stack(|| commands.iter().map(answer).collect())
+        // An enum is moved whole, and what a small reply leaves unused carries along whatever lay on the stack before it:
+        // keys, for one. So replies leave the stack that is wiped only as the bytes they mean.
+        let encoded: Vec<Zeroizing<Vec<u8>>> = stack::with_clean_stack(|| {
+            commands.iter().map(|command| Zeroizing::new(answer(command).to_bytes())).collect()
+        });
+        encoded.iter().map(|bytes| Reply::from_bytes(bytes).expect("a reply reads what it wrote")).collect()
     }
 
     fn carry_out(&self, command: &Command) -> Answer {
