@@ -1,4 +1,5 @@
 //! A host vault and a terminal vault with keys in place, and one right example of every command.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use keys::{
     Algorithm, AnyKeyBlock, Caller, Command, CommandKind, CryptogramScheme, IssuerMasterAc, IssuerMasterMac, KeyBlock,
