@@ -54,7 +54,8 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
 struct PinsOfDay {
     day: u64,
     count: u8,
-    pins: [u16; PINS_PER_CARD_PER_DAY_MAX],
+    /// Codes of the PINs, wide enough that no other PIN of the space meets one by chance.
+    pins: [u32; PINS_PER_CARD_PER_DAY_MAX],
 }
 
 struct Memory {
@@ -99,8 +100,7 @@ impl PinGuard {
     /// [`Refusal::RateLimited`] if the card showed too many different ones today.
     pub fn note_pin(&self, class: &[u8], pin: &[u8], day: u64) -> Result<(), Refusal> {
         let card = self.code(&[b"class\0", class]);
-        let pin = self.code(&[b"pin\0", class, b"\0", pin]).to_be_bytes();
-        let pin = u16::from_be_bytes([pin[0], pin[1]]);
+        let pin = (self.code(&[b"pin\0", class, b"\0", pin]) >> 32) as u32;
         let fresh = PinsOfDay { day, count: 0, pins: [0; PINS_PER_CARD_PER_DAY_MAX] };
         let mut memory = self.memory();
         let seen = memory.pins_of_cards.entry(card, fresh);
@@ -108,10 +108,14 @@ impl PinGuard {
             *seen = fresh;
         }
         let count = usize::from(seen.count);
+        // Refused for the right PIN too: a door that opens only for a PIN seen before tells which one that was.
+        if count >= PINS_PER_CARD_PER_DAY_MAX {
+            return Err(Refusal::RateLimited);
+        }
         if seen.pins[..count].contains(&pin) {
             return Ok(());
         }
-        let slot = seen.pins.get_mut(count).ok_or(Refusal::RateLimited)?;
+        let slot = &mut seen.pins[count];
         *slot = pin;
         seen.count += 1;
         Ok(())
