@@ -5,7 +5,7 @@
 
 The cases go into files of the same shapes as the published vectors, so the product meets them as it would meet any file it has never
 seen. Each kind is a function that draws its inputs and lets the foreign library answer. Key blocks agree both ways: the product opens
-what psec made, and makes the same block again from the same key, header and padding. No library of the Python index derives AES DUKPT
+what psec made, and makes the same block again from the same key, header and padding. None of the three libraries derives AES DUKPT
 keys, so that derivation is written here once more, from ANSI X9.24-3 §6.3 alone, over the `cryptography` package's AES.
 """
 

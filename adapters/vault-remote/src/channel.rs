@@ -89,7 +89,8 @@ impl Outgoing {
 }
 
 impl Incoming {
-    /// Waits for the next frame, for ever or as long as given; once it has begun it must come within [`crate::FRAME_TIMEOUT`].
+    /// Waits for the next frame, for ever or as long as given; once it has begun it must come within
+    /// [`crate::FRAME_TIMEOUT`].
     ///
     /// # Errors
     /// [`FrameError`]; the connection is then of no more use.
