@@ -1,11 +1,17 @@
-//! Time for the guess limiter, exchangeable so that a simulator can own it.
+//! Time for limits, records and expiry, exchangeable so that a simulator can own it.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that never runs backwards.
 pub trait Clock: Send + Sync {
     /// Milliseconds since some fixed moment.
     fn now_ms(&self) -> u64;
+
+    /// Unix time in milliseconds, for records and for what expires: the machine's, unless a simulator owns time.
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// The machine's monotonic clock.

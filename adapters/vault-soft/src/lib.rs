@@ -8,26 +8,58 @@
 //! * **Start here:** [`SoftVault::execute`], then `vault.rs` for what each command does.
 
 mod account;
+mod audit_medium;
+mod audit_trail;
+mod ceremonies;
 mod clock;
 mod cryptogram;
+mod custodians;
 mod entropy;
 mod key_block;
 mod limits;
+mod office;
 mod passphrase;
 mod refusal;
+mod remote_load;
 mod sealing;
 mod secrets;
 mod service;
+mod signing;
+mod stretching;
 mod transport;
 mod vault;
 pub mod vault_file;
 mod working_keys;
 
+pub use audit_medium::{AuditBytes, AuditFiles, AuditMedium, AuditMemory, audit_paths};
+pub use audit_trail::AuditError;
+pub use ceremonies::CEREMONY_TIMEOUT_MS;
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyFailure, SystemEntropy};
-pub use limits::{CRYPTOGRAM_FAILURES_PER_MINUTE_MAX, MAC_FAILURES_PER_MINUTE_MAX, PIN_FAILURES_PER_MINUTE_MAX};
+pub use limits::{
+    CRYPTOGRAM_FAILURES_PER_MINUTE_MAX, CUSTODIAN_FAILURES_PER_MINUTE_MAX, MAC_FAILURES_PER_MINUTE_MAX,
+    PIN_FAILURES_PER_MINUTE_MAX,
+};
+pub use office::REFUSALS_RECORDED_PER_MINUTE_MAX;
 pub use passphrase::{PASSPHRASE_BYTES_MIN, Passphrase};
+pub use remote_load::{LOAD_REQUEST_LIFETIME_MS, LOAD_TOKEN_LIFETIME_S};
 pub use secrets::{MASTER_KEY_BYTES, MasterSecrets, VaultKind};
 pub use service::LocalKeys;
+pub use signing::{verify_audit_head, verify_record, verify_signature};
 pub use vault::SoftVault;
 pub use vault_file::VaultFileError;
+
+/// Begins the audit trail of a vault, before its file is written with [`MasterSecrets::with_audit`], or after an older
+/// trail was set aside.
+///
+/// # Errors
+/// [`AuditError`]; a trail of another vault in the same place is one.
+pub fn begin_audit(
+    secrets: &MasterSecrets,
+    medium: Box<dyn AuditMedium>,
+    why: keys::Beginning,
+    clock: &dyn Clock,
+) -> Result<(), AuditError> {
+    let master = paycrypto::mac::HmacSha256Key::new(secrets.master_key.expose());
+    office::begin(medium, &master, why, clock.unix_ms())
+}

@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use keys::Refusal;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Wrong PINs or malformed PIN blocks of one card that are answered in a minute.
@@ -13,10 +14,14 @@ pub const PIN_FAILURES_PER_MINUTE_MAX: u32 = 10;
 pub const CRYPTOGRAM_FAILURES_PER_MINUTE_MAX: u32 = 30;
 /// Wrong MACs under one terminal's keys that are answered in a minute. F64 has 32 bits.
 pub const MAC_FAILURES_PER_MINUTE_MAX: u32 = 1000;
+/// Wrong passphrases of one custodian that are answered in a minute.
+pub const CUSTODIAN_FAILURES_PER_MINUTE_MAX: u32 = 5;
 
 const WINDOW_MS: u64 = 60_000;
 /// Subjects remembered at once; the one whose window began first makes room.
 const SUBJECTS_MAX: usize = 65_536;
+/// Subjects at their limit that wait to be recorded; more of them are one flood.
+const TRIPPED_MAX: usize = 64;
 
 /// Who is being guessed at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +32,8 @@ pub enum Subject {
     Cryptogram([u8; 16]),
     /// MACs under the keys of an owner.
     Mac(String),
+    /// Passphrases of a custodian; of all names that nobody has, by the empty name.
+    Custodian(String),
 }
 
 impl Subject {
@@ -35,6 +42,18 @@ impl Subject {
             Self::Pin(_) => PIN_FAILURES_PER_MINUTE_MAX,
             Self::Cryptogram(_) => CRYPTOGRAM_FAILURES_PER_MINUTE_MAX,
             Self::Mac(_) => MAC_FAILURES_PER_MINUTE_MAX,
+            Self::Custodian(_) => CUSTODIAN_FAILURES_PER_MINUTE_MAX,
+        }
+    }
+
+    /// For the audit. A token is no secret, a PAN never comes here.
+    fn text(&self) -> String {
+        match self {
+            Self::Pin(token) => format!("PIN of card token {}", keys::hex(token)),
+            Self::Cryptogram(token) => format!("cryptogram of card token {}", keys::hex(token)),
+            Self::Mac(owner) => format!("MAC under keys of {owner}"),
+            Self::Custodian(name) if name.is_empty() => "passphrase of unknown custodians".to_owned(),
+            Self::Custodian(name) => format!("passphrase of custodian {name}"),
         }
     }
 }
@@ -55,12 +74,36 @@ impl Window {
 pub struct GuessLimiter {
     clock: Box<dyn Clock>,
     windows: Mutex<BTreeMap<Subject, Window>>,
+    tripped: Mutex<Vec<String>>,
+    has_tripped: AtomicBool,
 }
 
 impl GuessLimiter {
     /// Nothing has failed yet.
     pub fn new(clock: Box<dyn Clock>) -> Self {
-        Self { clock, windows: Mutex::new(BTreeMap::new()) }
+        let has_tripped = AtomicBool::new(false);
+        Self { clock, windows: Mutex::default(), tripped: Mutex::default(), has_tripped }
+    }
+
+    /// The clock that it counts by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Subjects that reached their limit since the last call, in words.
+    pub fn take_tripped(&self) -> Vec<String> {
+        if !self.has_tripped.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.tripped.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn trip(&self, subject: String) {
+        let mut tripped = self.tripped.lock().unwrap_or_else(PoisonError::into_inner);
+        if tripped.len() < TRIPPED_MAX {
+            tripped.push(subject);
+        }
+        self.has_tripped.store(true, Ordering::Release);
     }
 
     fn windows(&self) -> MutexGuard<'_, BTreeMap<Subject, Window>> {
@@ -91,11 +134,15 @@ impl GuessLimiter {
             make_room(&mut windows, now_ms);
         }
         let fresh = Window { began_ms: now_ms, failures: 0 };
+        let (text, failures_max) = (subject.text(), subject.failures_max());
         let window = windows.entry(subject).or_insert(fresh);
         if window.is_over(now_ms) {
             *window = fresh;
         }
         window.failures = window.failures.saturating_add(1);
+        if window.failures == failures_max {
+            self.trip(text);
+        }
     }
 }
 
@@ -113,7 +160,7 @@ fn make_room(windows: &mut BTreeMap<Subject, Window>, now_ms: u64) {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     #[derive(Clone, Default)]
     struct Hand(Arc<AtomicU64>);
@@ -134,6 +181,8 @@ mod tests {
             limiter.note(card.clone(), false);
         }
         assert_eq!(limiter.check(&card), Err(Refusal::RateLimited));
+        assert_eq!(limiter.take_tripped(), ["PIN of card token 01010101010101010101010101010101"]);
+        assert!(limiter.take_tripped().is_empty());
         assert_eq!(limiter.check(&Subject::Pin([2; 16])), Ok(()));
         assert_eq!(limiter.check(&Subject::Cryptogram([1; 16])), Ok(()));
         hand.0.store(WINDOW_MS, Ordering::Relaxed);
