@@ -22,6 +22,9 @@ const SOCKET_MODE: u32 = 0o600;
 pub trait BatchExecutor: Send + Sync {
     /// One reply for each command, in order.
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply>;
+
+    /// Told of a peer that is cut off for what it may not do, before the refusal leaves.
+    fn breached(&self, _caller: Caller, _how: &Parting) {}
 }
 
 impl<F: Fn(Caller, &[Command]) -> Vec<Reply> + Send + Sync> BatchExecutor for F {
@@ -243,6 +246,7 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
     let (pid, uid) = (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw());
     shared.log.note(&ServerEvent::Connected { connection, caller, pid, uid });
     if !config.allowed_uids.contains(&uid) {
+        shared.executor.breached(caller, &Parting::WrongUser(uid));
         return parted(Parting::WrongUser(uid));
     }
     if connections.open.len() >= CONNECTIONS_MAX {
@@ -293,6 +297,7 @@ fn serve(shared: &Shared, mut stream: UnixStream, caller: Caller) -> Parting {
 
 fn answer(shared: &Shared, stream: &mut UnixStream, caller: Caller, request: &SocketRequest) -> Result<(), Parting> {
     if let Some(why) = breach(caller, request) {
+        shared.executor.breached(caller, &why);
         let refused = || Reply::Refused { why: Refusal::NotPermitted };
         let replies = request.commands.iter().map(|_| refused()).collect();
         // Whether the answer arrives or not, the connection ends here.

@@ -8,10 +8,14 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Permission bits of anybody but the owner.
 const FOREIGN_PERMISSIONS: u32 = 0o077;
 const PRIVATE_MODE: u32 = 0o600;
+/// How long the lock of the files is waited for, and how often it is tried.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Where a trail stands. What `append` and `write_head` have returned from survives a power cut.
 pub trait AuditMedium: Send {
@@ -110,10 +114,15 @@ fn open_private(path: &Path, append: bool) -> Result<File, AuditError> {
         let cause = io::Error::other(format!("others may access it (mode {mode:o}); it must be 0600"));
         return Err(failed(cause));
     }
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(AuditError::Busy(path.display().to_string())),
-        Err(std::fs::TryLockError::Error(cause)) => Err(failed(cause)),
+    // A predecessor that was killed may not be quite gone yet.
+    let end = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOCK_RETRY),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(AuditError::Busy(path.display().to_string())),
+            Err(std::fs::TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
     }
 }
 

@@ -131,8 +131,8 @@ struct Slot {
 
 /// What both slots say together.
 enum Head {
-    /// Nothing was ever written.
-    Blank,
+    /// Nothing was ever written, or the first writing was cut short.
+    Unwritten,
     /// The newest slot, and how many records must be there at least.
     At(Slot, u64),
 }
@@ -144,7 +144,8 @@ fn read_head(key: &AuditKey, content: &[u8]) -> Result<Head, AuditError> {
     let slots = parts.map(|part| key.open_slot(part));
     let newest = slots.into_iter().flatten().max_by_key(|slot| slot.generation);
     let Some(newest) = newest else {
-        return if parts.iter().all(|part| blank(part)) { Ok(Head::Blank) } else { Err(AuditError::Head) };
+        // The second slot is written after the first one is whole.
+        return if blank(parts[1]) { Ok(Head::Unwritten) } else { Err(AuditError::Head) };
     };
     let both = slots.iter().all(Option::is_some);
     let first_ever = newest.generation == 0 && blank(parts[1]);
@@ -248,10 +249,10 @@ impl Trail {
     /// Whether what was found reaches as far as it must.
     fn judge(&mut self, head: &Head, must_exist: bool, ended: Option<AuditError>) -> Result<(), AuditError> {
         match head {
-            Head::Blank if must_exist => Err(AuditError::Missing),
+            Head::Unwritten if must_exist => Err(AuditError::Missing),
             // The first record is written alone, and the head before the second.
-            Head::Blank if self.sequence > 1 => Err(AuditError::Missing),
-            Head::Blank => Ok(()),
+            Head::Unwritten if self.sequence > 1 => Err(AuditError::Missing),
+            Head::Unwritten => Ok(()),
             Head::At(slot, required) => {
                 self.generation = Some(slot.generation);
                 if self.sequence >= *required {

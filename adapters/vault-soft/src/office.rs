@@ -209,7 +209,7 @@ impl Office {
     }
 
     /// Queues a refusal, or counts it.
-    fn note_refusal(&self, entry: AuditEntry, now_ms: u64) {
+    pub fn note_refusal(&self, entry: AuditEntry, now_ms: u64) {
         let mut state = self.state();
         let (recorded, earlier) = state.refusals.admit(now_ms);
         if earlier > 0 {

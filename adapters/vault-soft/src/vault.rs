@@ -16,9 +16,9 @@ use crate::secrets::MasterSecrets;
 use crate::transport::{self, TransportKey};
 use crate::working_keys::Wrapper;
 use keys::{
-    Algorithm, AnyKeyBlock, AuditAct, Caller, Command, CryptogramScheme, KeyBlock, KeyCheckValue, KeyEncryption,
-    KeyHeader, MacAlgorithm, MessageMac, Owner, PinEncryption, PinReferenceKey, Refusal, Reply, SealedAccount,
-    TerminalMaster, TrackEncryption, Usage, UsageMarker, audit_text, permitted,
+    Algorithm, AnyKeyBlock, AuditAct, AuditEntry, Caller, Command, CryptogramScheme, KeyBlock, KeyCheckValue,
+    KeyEncryption, KeyHeader, MacAlgorithm, MessageMac, Owner, PinEncryption, PinReferenceKey, Refusal, Reply,
+    SealedAccount, TerminalMaster, TrackEncryption, Usage, UsageMarker, audit_text, permitted,
 };
 use paycrypto::key_wrap::{unwrap_ecb, wrap_ecb};
 use paycrypto::mac::{HmacSha256Key, unionpay_ecb_mac, x9_9_mac, x9_19_mac};
@@ -114,7 +114,9 @@ impl SoftVault {
     /// [`AuditError`] if it cannot be recorded.
     pub fn note_breach(&self, caller: Caller, how: &str) -> Result<(), AuditError> {
         let Some(office) = &self.office else { return Ok(()) };
-        self.note(office, &mut office.state(), Some(caller), AuditAct::Breach { how: audit_text(how) });
+        let clock = self.limiter.clock();
+        let act = AuditAct::Breach { how: audit_text(how) };
+        office.note_refusal(AuditEntry { at_ms: clock.unix_ms(), caller: Some(caller), act }, clock.now_ms());
         office.commit()
     }
 
@@ -212,8 +214,8 @@ impl SoftVault {
 
     fn read_audit(&self, from: u64, count: u16) -> Answer {
         let office = self.office()?;
-        office.commit().map_err(|_| Refusal::Unavailable)?;
         let mut state = office.state();
+        state.trail.commit().map_err(|_| Refusal::Unavailable)?;
         let page = office::page(&mut state.trail, from, count, |message| self.identity.record.sign(message));
         page.map(|page| Reply::AuditPage { page }).map_err(|_| Refusal::Unavailable)
     }

@@ -50,6 +50,7 @@ fn answer_to(kind: CommandKind) -> &'static str {
         C::Seal => "Sealed",
         C::Unseal => "Unsealed",
         C::MakeTransportKey => "TransportKeyMade",
+        other => panic!("{other:?} has its example elsewhere"),
     }
 }
 
@@ -57,7 +58,8 @@ fn answer_to(kind: CommandKind) -> &'static str {
 fn the_examples_cover_every_command() {
     let mut kinds: Vec<CommandKind> = examples(world(), &unchanged).iter().map(Command::kind).collect();
     kinds.sort();
-    let mut all = CommandKind::ALL.to_vec();
+    // The office's commands have a state of their own and their own tests: `office.rs`.
+    let mut all: Vec<CommandKind> = CommandKind::ALL.iter().copied().filter(|kind| !is_of_the_office(*kind)).collect();
     all.sort();
     assert_eq!(kinds, all);
 }

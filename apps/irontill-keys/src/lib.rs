@@ -5,26 +5,33 @@
 //! * **Never:** decides what a key may do (`vault-soft`) or who may say what (`keys`), writes a secret anywhere.
 //! * **Start here:** [`run`]; [`create_vault`] once before.
 //!
-//! Nothing but the vault file survives it, and that is written once: it may be killed at any moment.
+//! The vault file, written once, and the audit trail beside it survive it: it may be killed at any moment.
 
 mod hardening;
 mod log;
 
 pub use hardening::{Hardening, harden};
+pub use vault_soft::{verify_audit_head, verify_record};
 
 use anyhow::Context;
-use keys::{Caller, Command, Reply};
+use keys::{Beginning, Caller, Command, Reply};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use types::SecretBytes;
-use vault_remote::{BatchExecutor, KeyServer, ListenerConfig, ServerEvent};
-use vault_soft::{MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultKind, vault_file};
+use vault_remote::{BatchExecutor, KeyServer, ListenerConfig, Parting, ServerEvent};
+use vault_soft::{
+    AuditError, AuditFiles, MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultKind, audit_paths,
+    begin_audit, set_audit_aside, vault_file,
+};
 
 /// What is appended to the host's socket path to give the administration's.
 const ADMINISTRATION_SUFFIX: &str = ".admin";
 /// Longest passphrase line that is read from standard input.
 const PASSPHRASE_LINE_BYTES_MAX: u64 = 1024;
+/// What the audit says of who opened the vault.
+const PROGRAM: &str = concat!("irontill-keys ", env!("CARGO_PKG_VERSION"));
 /// What the process prints on standard output once its sockets answer.
 pub const READY_LINE: &str = "ready";
 
@@ -45,6 +52,8 @@ pub struct KeyProcessConfig {
     pub allowed_uids: Vec<u32>,
     /// Stops when standard input ends: a parent that dies takes its key process along.
     pub stop_with_standard_input: bool,
+    /// Sets an audit trail aside that is not in order, for this reason, and begins a new one.
+    pub set_audit_aside: Option<String>,
 }
 
 impl KeyProcessConfig {
@@ -63,6 +72,7 @@ impl KeyProcessConfig {
             create: false,
             allowed_uids: Vec::new(),
             stop_with_standard_input: false,
+            set_audit_aside: None,
         }
     }
 
@@ -96,6 +106,16 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     };
     let passphrase = passphrase.context("passphrase file")?;
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).context("drawing the master key")?;
+    let secrets = secrets.with_audit();
+    // The trail first: a vault file that wants one is never there without it. A trail without a vault is of a vault
+    // that is gone, or of a crash just here; it is kept under another name.
+    let (trail, head) = audit_paths(vault_path);
+    let clock = SystemClock::default();
+    if trail.exists() || head.exists() {
+        set_audit_aside(&secrets, vault_path, "there was no vault file to it", &clock)?;
+    } else {
+        begin_audit(&secrets, Box::new(AuditFiles::open(vault_path, true)?), Beginning::Fresh, &clock)?;
+    }
     vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
 }
 
@@ -111,12 +131,45 @@ fn passphrase(config: &KeyProcessConfig) -> anyhow::Result<Passphrase> {
     Passphrase::new(SecretBytes::copy_from(text)).context("passphrase on standard input")
 }
 
-struct Vault(SoftVault);
+struct Vault {
+    soft: SoftVault,
+    fault_logged: AtomicBool,
+}
+
+impl Vault {
+    fn log_fault(&self, fault: Option<AuditError>) {
+        if let Some(fault) = fault
+            && !self.fault_logged.swap(true, Ordering::Relaxed)
+        {
+            log::line(&format!("alarm administration=stopped {fault}"));
+        }
+    }
+}
 
 impl BatchExecutor for Vault {
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
-        self.0.execute(caller, commands)
+        let replies = self.soft.execute(caller, commands);
+        if caller == Caller::Administration {
+            self.log_fault(self.soft.audit_fault());
+        }
+        replies
     }
+
+    fn breached(&self, caller: Caller, how: &Parting) {
+        self.log_fault(self.soft.note_breach(caller, &format!("{how:?}")).err());
+    }
+}
+
+/// What to do is in `docs/how-to/key-ceremony.md`; the message names it.
+const AUDIT_ADVICE: &str = "nothing is served; see docs/how-to/key-ceremony.md, \"When the audit does not open\"";
+
+/// Sets the audit trail of a vault aside without serving it. Gives the old trail's new name, if there was one.
+///
+/// # Errors
+/// If the vault does not open, a process serves it, or the files cannot be moved.
+pub fn set_vault_audit_aside(config: &KeyProcessConfig, reason: &str) -> anyhow::Result<Option<PathBuf>> {
+    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    Ok(set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?)
 }
 
 fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
@@ -124,7 +177,14 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
         create_vault(&config.vault_file, passphrase_path)?;
     }
     let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
-    Ok(Vault(SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()))))
+    if let Some(reason) = &config.set_audit_aside {
+        let aside = set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?;
+        log::line(&format!("audit set-aside={}", aside.unwrap_or_default().display()));
+    }
+    let medium = Box::new(AuditFiles::open(&config.vault_file, true)?);
+    let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
+    let soft = SoftVault::with_audit(secrets, entropy, clock, medium, Some(PROGRAM)).context(AUDIT_ADVICE)?;
+    Ok(Vault { soft, fault_logged: AtomicBool::new(false) })
 }
 
 fn listeners(config: &KeyProcessConfig) -> Vec<ListenerConfig> {

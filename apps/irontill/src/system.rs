@@ -53,7 +53,8 @@ impl Folder {
         Self::new(path)
     }
 
-    fn keys_config(&self) -> KeyProcessConfig {
+    /// How the key process of this system is started.
+    pub fn keys_config(&self) -> KeyProcessConfig {
         let (vault, passphrase) = (self.0.join("keys/vault"), self.0.join("keys/passphrase"));
         let mut config = KeyProcessConfig::new(self.0.join("keys.sock"), vault, passphrase);
         config.create = true;

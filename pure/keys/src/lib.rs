@@ -9,6 +9,7 @@
 //! usage is checked again.
 
 mod audit;
+mod audit_text;
 mod block;
 mod ceremony;
 mod command;

@@ -68,6 +68,11 @@ pub fn vault_with_clock(secrets: MasterSecrets, clock: Box<dyn Clock>) -> SoftVa
     SoftVault::new(secrets, Box::new(SystemEntropy), clock)
 }
 
+/// Commands of audit, custodians, ceremonies and remote loading.
+pub fn is_of_the_office(kind: CommandKind) -> bool {
+    (CommandKind::ReadAudit..=CommandKind::AcceptLoadToken).contains(&kind)
+}
+
 fn vault(kind: VaultKind) -> Arc<SoftVault> {
     let secrets = MasterSecrets::generate(&SystemEntropy, kind).unwrap();
     Arc::new(vault_with_clock(secrets, Box::new(SystemClock::default())))
