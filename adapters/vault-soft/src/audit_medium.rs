@@ -3,7 +3,7 @@
 //! `NAME.audit` only grows. `NAME.audit.head` holds two slots that say in turn how far it has grown.
 
 use crate::audit_trail::AuditError;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -65,26 +65,45 @@ pub fn audit_paths(vault_file: &Path) -> (PathBuf, PathBuf) {
 struct Files {
     trail: File,
     head: File,
+    /// Whether no other process can write them.
+    locked: bool,
 }
 
 /// Two files. They are opened once, so that a sandbox may forbid opening any more.
 pub struct AuditFiles {
     paths: (PathBuf, PathBuf),
     files: Option<Files>,
+    /// Length of the trail as it was read: it must not have changed when it is locked later.
+    seen_bytes: u64,
 }
 
 impl AuditFiles {
-    /// Opens the files beside a vault file. If neither is there, both are made now, or, where nothing may ever be
-    /// recorded, by the first record.
+    /// Opens the files beside a vault file and locks them; missing ones are made.
     ///
     /// # Errors
-    /// [`AuditError::Io`]; [`AuditError::Busy`] if another process has them open.
-    pub fn open(vault_file: &Path, make_now: bool) -> Result<Self, AuditError> {
-        let mut medium = Self { paths: audit_paths(vault_file), files: None };
-        if make_now || medium.paths.0.exists() || medium.paths.1.exists() {
+    /// [`AuditError::Io`]; [`AuditError::Busy`] if another process writes them.
+    pub fn open(vault_file: &Path) -> Result<Self, AuditError> {
+        let mut medium = Self::new(vault_file);
+        medium.files()?;
+        medium.lock()?;
+        Ok(medium)
+    }
+
+    /// Opens the files beside a vault file if they are there; the first record makes and locks them. For vaults that
+    /// several processes may have open and that seldom record anything: a terminal's.
+    ///
+    /// # Errors
+    /// [`AuditError::Io`].
+    pub fn open_when_needed(vault_file: &Path) -> Result<Self, AuditError> {
+        let mut medium = Self::new(vault_file);
+        if medium.paths.0.exists() || medium.paths.1.exists() {
             medium.files()?;
         }
         Ok(medium)
+    }
+
+    fn new(vault_file: &Path) -> Self {
+        Self { paths: audit_paths(vault_file), files: None, seen_bytes: 0 }
     }
 
     fn files(&mut self) -> Result<&mut Files, AuditError> {
@@ -92,13 +111,32 @@ impl AuditFiles {
             let trail = open_private(&self.paths.0, true)?;
             let head = open_private(&self.paths.1, false)?;
             sync_folder(&self.paths.0).map_err(|cause| AuditError::io(&self.paths.0, &cause))?;
-            self.files = Some(Files { trail, head });
+            self.files = Some(Files { trail, head, locked: false });
         }
         Ok(self.files.as_mut().expect("made above"))
     }
 
-    fn ready(&mut self) -> io::Result<&mut Files> {
-        self.files().map_err(|error| io::Error::other(error.to_string()))
+    fn lock(&mut self) -> Result<(), AuditError> {
+        let path = self.paths.0.clone();
+        let files = self.files()?;
+        if !files.locked {
+            lock(&files.trail, &path)?;
+            files.locked = true;
+        }
+        Ok(())
+    }
+
+    /// The files, to be written. Nobody else may have written them since they were read.
+    fn writable(&mut self) -> io::Result<&mut Files> {
+        let was_locked = self.files.as_ref().is_some_and(|files| files.locked);
+        self.lock().map_err(|error| io::Error::other(error.to_string()))?;
+        let seen_bytes = self.seen_bytes;
+        let files = self.files.as_mut().expect("a lock is on files");
+        if !was_locked && files.trail.metadata()?.len() != seen_bytes {
+            files.locked = false;
+            return Err(io::Error::other("another process wrote to the trail"));
+        }
+        Ok(files)
     }
 }
 
@@ -114,14 +152,19 @@ fn open_private(path: &Path, append: bool) -> Result<File, AuditError> {
         let cause = io::Error::other(format!("others may access it (mode {mode:o}); it must be 0600"));
         return Err(failed(cause));
     }
+    Ok(file)
+}
+
+/// Locks a file for as long as it is open.
+fn lock(file: &File, path: &Path) -> Result<(), AuditError> {
     // A predecessor that was killed may not be quite gone yet.
     let end = Instant::now() + LOCK_WAIT;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOCK_RETRY),
-            Err(std::fs::TryLockError::WouldBlock) => return Err(AuditError::Busy(path.display().to_string())),
-            Err(std::fs::TryLockError::Error(cause)) => return Err(failed(cause)),
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Err(AuditError::Busy(path.display().to_string())),
+            Err(TryLockError::Error(cause)) => return Err(AuditError::io(path, &cause)),
         }
     }
 }
@@ -133,22 +176,28 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 impl AuditMedium for AuditFiles {
     fn length(&mut self) -> io::Result<u64> {
-        self.files.as_ref().map_or(Ok(0), |files| Ok(files.trail.metadata()?.len()))
+        let length =
+            self.files.as_ref().map_or(Ok(0), |files| files.trail.metadata().map(|metadata| metadata.len()))?;
+        if self.files.as_ref().is_none_or(|files| !files.locked) {
+            self.seen_bytes = length;
+        }
+        Ok(length)
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.ready()?.trail.read_exact_at(buffer, offset)
+        let files = self.files.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
+        files.trail.read_exact_at(buffer, offset)
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         use std::io::Write;
-        let files = self.ready()?;
+        let files = self.writable()?;
         files.trail.write_all(bytes)?;
         files.trail.sync_data()
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
-        let files = self.ready()?;
+        let files = self.writable()?;
         files.trail.set_len(length)?;
         files.trail.sync_all()
     }
@@ -162,7 +211,7 @@ impl AuditMedium for AuditFiles {
     }
 
     fn write_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let files = self.ready()?;
+        let files = self.writable()?;
         files.head.write_all_at(bytes, offset)?;
         files.head.sync_data()
     }

@@ -92,9 +92,10 @@ impl GuessLimiter {
 
     /// Subjects that reached their limit since the last call, in words.
     pub fn take_tripped(&self) -> Vec<String> {
-        if !self.has_tripped.swap(false, Ordering::AcqRel) {
+        if !self.has_tripped.load(Ordering::Acquire) {
             return Vec::new();
         }
+        self.has_tripped.store(false, Ordering::Release);
         core::mem::take(&mut *self.tripped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -28,7 +28,7 @@ pub fn set_audit_aside(
     let mut why = Beginning::SetAside { digest: [0; 32], reason: audit_text(reason) };
     if trail.exists() || head.exists() {
         // Holds the lock while the files are moved.
-        let held = AuditFiles::open(vault_file, true)?;
+        let held = AuditFiles::open(vault_file)?;
         let seconds = clock.unix_ms() / 1000;
         let digest = digest_of(&trail)?;
         why = Beginning::SetAside { digest, reason: audit_text(reason) };
@@ -37,7 +37,7 @@ pub fn set_audit_aside(
         sync_folder(&trail).map_err(|cause| AuditError::io(&trail, &cause))?;
         drop(held);
     }
-    crate::begin_audit(secrets, Box::new(AuditFiles::open(vault_file, true)?), why, clock)?;
+    crate::begin_audit(secrets, Box::new(AuditFiles::open(vault_file)?), why, clock)?;
     Ok(aside)
 }
 

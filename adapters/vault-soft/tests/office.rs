@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use types::{Secret, SecretBytes};
 use vault_soft::{
-    AuditBytes, AuditError, AuditMemory, CEREMONY_TIMEOUT_MS, CUSTODIAN_FAILURES_PER_MINUTE_MAX, Clock,
+    AuditBytes, AuditError, AuditFiles, AuditMemory, CEREMONY_TIMEOUT_MS, CUSTODIAN_FAILURES_PER_MINUTE_MAX, Clock,
     LOAD_REQUEST_LIFETIME_MS, LOAD_TOKEN_LIFETIME_S, MasterSecrets, REFUSALS_RECORDED_PER_MINUTE_MAX, SoftVault,
     SystemEntropy, verify_audit_head, verify_record,
 };
@@ -794,4 +794,53 @@ fn only_exportable_terminal_keys_of_the_terminal_leave() {
     let mut relabelled = kept;
     relabelled.header.exportable = true;
     assert_eq!(refusal(make(host, terminal, request, &relabelled)), Refusal::NotAuthentic);
+}
+
+// Files.
+
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vault-office-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn terminal(&self) -> Result<SoftVault, AuditError> {
+        let medium = Box::new(AuditFiles::open_when_needed(&self.0.join("vault"))?);
+        SoftVault::with_audit(secrets(40), Box::new(SystemEntropy), Box::new(Hand::default()), medium, None)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pin(vault: &SoftVault, key: u8) -> Reply {
+    vault.execute(Caller::Ped, &[Command::PinDistributionHost { public_key: [key; 32] }]).pop().unwrap()
+}
+
+#[test]
+fn a_terminals_files_come_with_its_first_record_and_have_one_writer() {
+    let folder = Folder::new("terminal");
+    let (first, second) = (folder.terminal().unwrap(), folder.terminal().unwrap());
+    let files = || std::fs::read_dir(&folder.0).unwrap().count();
+    assert_eq!(files(), 0, "nothing is recorded, so nothing is there");
+    done(pin(&first, 1));
+    assert_eq!(files(), 2);
+    let reader = folder.terminal().unwrap();
+    let begin = Command::BeginRemoteLoad { owner: owner() };
+    let reply = reader.execute(Caller::Ped, &[begin]).pop().unwrap();
+    assert_eq!(reply.name(), "LoadRequest", "others may read what it holds");
+    assert_eq!(refusal(pin(&second, 2)), Refusal::Unavailable, "and may not write beside it");
+    drop((first, second, reader));
+    assert_eq!(refusal(pin(&folder.terminal().unwrap(), 2)), Refusal::DistributionHost);
+    use std::os::unix::fs::PermissionsExt;
+    for entry in std::fs::read_dir(&folder.0).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

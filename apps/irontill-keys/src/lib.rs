@@ -114,7 +114,7 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     if trail.exists() || head.exists() {
         set_audit_aside(&secrets, vault_path, "there was no vault file to it", &clock)?;
     } else {
-        begin_audit(&secrets, Box::new(AuditFiles::open(vault_path, true)?), Beginning::Fresh, &clock)?;
+        begin_audit(&secrets, Box::new(AuditFiles::open(vault_path)?), Beginning::Fresh, &clock)?;
     }
     vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
 }
@@ -181,7 +181,7 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
         let aside = set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?;
         log::line(&format!("audit set-aside={}", aside.unwrap_or_default().display()));
     }
-    let medium = Box::new(AuditFiles::open(&config.vault_file, true)?);
+    let medium = Box::new(AuditFiles::open(&config.vault_file)?);
     let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
     let soft = SoftVault::with_audit(secrets, entropy, clock, medium, Some(PROGRAM)).context(AUDIT_ADVICE)?;
     Ok(Vault { soft, fault_logged: AtomicBool::new(false) })

@@ -217,10 +217,14 @@ fn a_cut_audit_is_not_served_and_may_be_set_aside() {
     fs::write(&path, &whole[..whole.len() - 200]).unwrap();
     let process = folder.start(&["--set-audit-aside", "a test cut it"]);
     let records = audit(&mut folder.administration()).1;
-    assert!(records[0].entry.act.detail().ends_with("was set aside: a test cut it"), "{}", records[0].entry.act.detail());
-    let aside = fs::read_dir(&folder.0).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().contains("vault.audit.aside-")
-    });
+    assert!(
+        records[0].entry.act.detail().ends_with("was set aside: a test cut it"),
+        "{}",
+        records[0].entry.act.detail()
+    );
+    let aside = fs::read_dir(&folder.0)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("vault.audit.aside-"));
     assert_eq!(aside.count(), 1, "what was set aside is kept");
     process.kill();
 }

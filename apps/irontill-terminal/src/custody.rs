@@ -40,7 +40,7 @@ impl Custody {
 
     /// A vault that records enrolment and key loading beside its file; the first record makes the trail.
     fn recording(secrets: MasterSecrets, vault_path: &Path) -> Result<Self, AuditError> {
-        let medium = Box::new(AuditFiles::open(vault_path, false)?);
+        let medium = Box::new(AuditFiles::open_when_needed(vault_path)?);
         let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
         Ok(Self(Arc::new(SoftVault::with_audit(secrets, entropy, clock, medium, None)?)))
     }

@@ -47,11 +47,6 @@ impl Keyboard {
         Self { input, is_terminal }
     }
 
-    /// Whether a person types.
-    pub fn is_terminal(&self) -> bool {
-        self.is_terminal
-    }
-
     fn prompt(&self, prompt: &str) {
         if self.is_terminal {
             eprint!("{prompt}: ");
