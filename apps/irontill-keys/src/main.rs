@@ -48,6 +48,9 @@ struct Arguments {
     /// Leaves when standard input ends.
     #[arg(long, requires = "passphrase_file")]
     stop_with_stdin: bool,
+    /// Keeps an audit trail that is not in order under another name and begins a new one; the reason is recorded.
+    #[arg(long, value_name = "REASON")]
+    set_audit_aside: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         kept_environment: arguments.kept_environment,
         strict: arguments.strict,
         stop_with_standard_input: arguments.stop_with_stdin,
+        set_audit_aside: arguments.set_audit_aside,
     };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
