@@ -1,6 +1,7 @@
 //! The server: one listening socket per caller, one thread per connection.
 
-use crate::frame::{FrameError, read_frame, write_frame};
+use crate::channel::{Channel, Outgoing};
+use crate::frame::FrameError;
 use crate::{CONNECTIONS_MAX, FRAME_TIMEOUT};
 use keys::{Caller, Command, CommandKind, Refusal, Reply, SocketReply, SocketRequest, permitted};
 use machine::wire::Encode;
@@ -15,13 +16,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use zeroize::Zeroizing;
 
-/// Only the owner may connect, unless the folder and a group say otherwise.
+/// Only the owner may connect.
 const SOCKET_MODE: u32 = 0o600;
+/// Others may knock where others are allowed: who they are, the kernel says, and everybody else is sent away.
+const SHARED_SOCKET_MODE: u32 = 0o666;
 
 /// Whoever carries out batches: a vault.
 pub trait BatchExecutor: Send + Sync {
     /// One reply for each command, in order.
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply>;
+
+    /// Told of a peer that is cut off for what it may not do, before the refusal leaves.
+    fn breached(&self, _caller: Caller, _how: &Parting) {}
 }
 
 impl<F: Fn(Caller, &[Command]) -> Vec<Reply> + Send + Sync> BatchExecutor for F {
@@ -141,10 +147,49 @@ impl Shared {
     }
 }
 
+/// Sockets that are open but not served yet: what a process opens before it gives up the right to open any. Dropping
+/// them closes and removes them.
+#[derive(Debug)]
+pub struct BoundSockets(Vec<(ListenerConfig, UnixListener)>);
+
+impl BoundSockets {
+    /// Opens the sockets: for the owner alone, or for everybody where other users are allowed, who are then told apart by
+    /// what the kernel says about them. A socket file that nobody answers at is replaced; anything else in its place is
+    /// left alone.
+    ///
+    /// # Errors
+    /// If a socket cannot be opened, for one because a server runs there already.
+    pub fn bind(configs: Vec<ListenerConfig>) -> io::Result<Self> {
+        let mut sockets = Self(Vec::new());
+        for config in configs {
+            let listener = bind(&config)?;
+            sockets.0.push((config, listener));
+        }
+        Ok(sockets)
+    }
+}
+
+impl Drop for BoundSockets {
+    fn drop(&mut self) {
+        for (config, _) in &self.0 {
+            // A file that stays is replaced by the next server.
+            let _ = std::fs::remove_file(&config.path);
+        }
+    }
+}
+
+/// A socket that is being served.
+struct Listening {
+    path: PathBuf,
+    /// A second handle on the socket, to end its `accept`.
+    handle: UnixListener,
+    thread: JoinHandle<()>,
+}
+
 /// A running server. Dropping it stops it.
 pub struct KeyServer {
     shared: Arc<Shared>,
-    listeners: Vec<(PathBuf, JoinHandle<()>)>,
+    listeners: Vec<Listening>,
 }
 
 impl core::fmt::Debug for KeyServer {
@@ -154,8 +199,7 @@ impl core::fmt::Debug for KeyServer {
 }
 
 impl KeyServer {
-    /// Opens the sockets (mode 0600) and serves them from threads of its own. A socket file that nobody answers at is
-    /// replaced; anything else in its place is left alone.
+    /// Opens the sockets and serves them: [`BoundSockets::bind`], then [`KeyServer::serve`].
     ///
     /// # Errors
     /// If a socket cannot be opened, for one because a server runs there already.
@@ -164,18 +208,29 @@ impl KeyServer {
         executor: Arc<dyn BatchExecutor>,
         log: Arc<dyn EventLog>,
     ) -> io::Result<Self> {
+        Self::serve(BoundSockets::bind(configs)?, executor, log)
+    }
+
+    /// Serves sockets from threads of its own. From here on the server opens nothing: it takes connections that come.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn serve(
+        mut sockets: BoundSockets,
+        executor: Arc<dyn BatchExecutor>,
+        log: Arc<dyn EventLog>,
+    ) -> io::Result<Self> {
         let connections = Mutex::new(Connections::default());
         let shared = Arc::new(Shared { executor, log, stopping: AtomicBool::new(false), connections });
         let mut server = Self { shared, listeners: Vec::new() };
-        for config in configs {
-            let listener = bind(&config.path)?;
-            let path = config.path.clone();
+        for (config, listener) in core::mem::take(&mut sockets.0) {
+            let (path, handle) = (config.path.clone(), listener.try_clone()?);
             server.shared.log.note(&ServerEvent::Listening { path: path.clone(), caller: config.caller });
             let shared = Arc::clone(&server.shared);
-            let accepting = thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name("key-accept".to_owned())
                 .spawn(move || accept_all(&shared, &listener, &config))?;
-            server.listeners.push((path, accepting));
+            server.listeners.push(Listening { path, handle, thread });
         }
         Ok(server)
     }
@@ -187,9 +242,9 @@ impl KeyServer {
 
     fn shut_down(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for (path, thread) in self.listeners.drain(..) {
-            // Wakes the thread out of its accept.
-            let _ = UnixStream::connect(&path);
+        for Listening { path, handle, thread } in self.listeners.drain(..) {
+            // Wakes the thread out of its accept without a connection, which a hardened process may not open.
+            let _ = rustix::net::shutdown(&handle, rustix::net::Shutdown::Both);
             let _ = thread.join();
             let _ = std::fs::remove_file(&path);
         }
@@ -212,7 +267,16 @@ impl Drop for KeyServer {
     }
 }
 
-fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind(config: &ListenerConfig) -> io::Result<UnixListener> {
+    let own_uid = rustix::process::geteuid().as_raw();
+    let shared = config.allowed_uids.iter().any(|uid| *uid != own_uid);
+    let listener = listen(&config.path)?;
+    let mode = if shared { SHARED_SOCKET_MODE } else { SOCKET_MODE };
+    std::fs::set_permissions(&config.path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         let in_use = !metadata.file_type().is_socket() || UnixStream::connect(path).is_ok();
         if in_use {
@@ -220,9 +284,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(listener)
+    UnixListener::bind(path)
 }
 
 fn accept_all(shared: &Arc<Shared>, listener: &UnixListener, config: &ListenerConfig) {
@@ -256,6 +318,7 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
     let (pid, uid) = (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw());
     shared.log.note(&ServerEvent::Connected { connection, caller, pid, uid });
     if !config.allowed_uids.contains(&uid) {
+        shared.executor.breached(caller, &Parting::WrongUser(uid));
         return parted(Parting::WrongUser(uid));
     }
     if connections.open.len() >= CONNECTIONS_MAX {
@@ -288,21 +351,21 @@ struct Peer<'a> {
 }
 
 /// Answers batches until the peer leaves or misbehaves.
-fn serve(peer: &Peer<'_>, mut stream: UnixStream) -> Parting {
-    if stream.set_write_timeout(Some(FRAME_TIMEOUT)).is_err() {
-        return Parting::Closed;
-    }
+fn serve(peer: &Peer<'_>, stream: UnixStream) -> Parting {
+    let Channel { mut incoming, mut outgoing } = match Channel::accept(stream, FRAME_TIMEOUT) {
+        Ok(channel) => channel,
+        Err(error) => return parting(&error),
+    };
     loop {
-        let frame = match read_frame(&mut stream, None) {
+        let frame = match incoming.receive(None) {
             Ok(frame) => frame,
-            Err(FrameError::Closed) => return Parting::Closed,
-            Err(error) => return Parting::BadFrame(error.to_string()),
+            Err(error) => return parting(&error),
         };
         let request = match SocketRequest::from_bytes(&frame) {
             Ok(request) => request,
             Err(malformed) => return Parting::BadBatch(malformed.to_string()),
         };
-        if let Err(why) = answer(peer, &mut stream, &request) {
+        if let Err(why) = answer(peer, &mut outgoing, &request) {
             return why;
         }
         if peer.shared.stopping.load(Ordering::SeqCst) {
@@ -311,8 +374,18 @@ fn serve(peer: &Peer<'_>, mut stream: UnixStream) -> Parting {
     }
 }
 
-fn answer(peer: &Peer<'_>, stream: &mut UnixStream, request: &SocketRequest) -> Result<(), Parting> {
+fn parting(error: &FrameError) -> Parting {
+    match error {
+        FrameError::Closed => Parting::Closed,
+        error => Parting::BadFrame(error.to_string()),
+    }
+}
+
+fn answer(peer: &Peer<'_>, outgoing: &mut Outgoing, request: &SocketRequest) -> Result<(), Parting> {
     let refused = breach(peer.caller, request);
+    if let Some(why) = &refused {
+        peer.shared.executor.breached(peer.caller, why);
+    }
     let replies = if refused.is_some() {
         let refused = || Reply::Refused { why: Refusal::NotPermitted };
         request.commands.iter().map(|_| refused()).collect()
@@ -321,7 +394,7 @@ fn answer(peer: &Peer<'_>, stream: &mut UnixStream, request: &SocketRequest) -> 
         catch_unwind(AssertUnwindSafe(execute)).map_err(|_| Parting::Fault)?
     };
     note_refusals(peer, &request.commands, &replies);
-    let sent = send(stream, SocketReply { ticket: request.ticket, replies });
+    let sent = send(outgoing, SocketReply { ticket: request.ticket, replies });
     // Whether its answer arrived or not, the connection of a caller that broke the table ends here.
     refused.map_or(sent, Err)
 }
@@ -343,9 +416,9 @@ fn note_refusals(peer: &Peer<'_>, commands: &[Command], replies: &[Reply]) {
     }
 }
 
-fn send(stream: &mut UnixStream, reply: SocketReply) -> Result<(), Parting> {
+fn send(outgoing: &mut Outgoing, reply: SocketReply) -> Result<(), Parting> {
     let bytes = Zeroizing::new(reply.to_bytes());
-    write_frame(stream, &bytes).map_err(|error| Parting::BadFrame(error.to_string()))
+    outgoing.send(&bytes).map_err(|error| Parting::BadFrame(error.to_string()))
 }
 
 /// Whether a batch breaks the table. Such a caller is broken or taken over: nothing of the batch is carried out.

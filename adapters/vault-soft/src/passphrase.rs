@@ -1,6 +1,7 @@
 //! The passphrase that opens a vault file.
 
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::secret_memory::SecretBytesBox;
 use crate::vault_file::{VaultFileError, read_private_file, write_private_file};
 use std::path::Path;
 use types::SecretBytes;
@@ -12,10 +13,14 @@ const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Random bytes behind a generated passphrase; its text has two characters for each.
 const GENERATED_BYTES: usize = 32;
 
-/// A passphrase. Wiped on drop; never prints.
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+/// A passphrase. In secret memory, wiped on drop; never prints.
 #[derive(Debug)]
 pub struct Passphrase {
-    bytes: SecretBytes,
+    bytes: SecretBytesBox,
     /// Drawn here with 256 bits: nobody can try such passphrases out, however fast.
     drawn: bool,
 }
@@ -27,7 +32,7 @@ impl Passphrase {
     /// [`VaultFileError::Passphrase`] for any other length.
     pub fn new(passphrase: SecretBytes) -> Result<Self, VaultFileError> {
         if (PASSPHRASE_BYTES_MIN..=PASSPHRASE_BYTES_MAX).contains(&passphrase.len()) {
-            Ok(Self { bytes: passphrase, drawn: false })
+            Ok(Self { bytes: SecretBytesBox::copy_from(passphrase.expose()), drawn: false })
         } else {
             Err(VaultFileError::Passphrase)
         }
@@ -50,11 +55,14 @@ impl Passphrase {
     pub fn generate_file(path: &Path) -> Result<Self, VaultFileError> {
         let mut random = Zeroizing::new([0; GENERATED_BYTES]);
         SystemEntropy.fill(&mut *random).map_err(|_| VaultFileError::Entropy)?;
-        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble");
-        let text: Zeroizing<String> =
-            Zeroizing::new(random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0F)]).collect());
-        write_private_file(path, format!("{}\n", *text).as_bytes())?;
-        Ok(Self { bytes: SecretBytes::copy_from(text.as_bytes()), drawn: true })
+        let mut line = SecretBytesBox::zeroed(2 * GENERATED_BYTES + 1);
+        for (digits, byte) in line.expose_mut().chunks_mut(2).zip(random.iter()) {
+            digits.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0x0F)]);
+        }
+        line.expose_mut()[2 * GENERATED_BYTES] = b'\n';
+        write_private_file(path, line.expose())?;
+        line.truncate(2 * GENERATED_BYTES);
+        Ok(Self { bytes: line, drawn: true })
     }
 
     pub(crate) fn expose(&self) -> &[u8] {

@@ -5,6 +5,7 @@
 
 use crate::entropy::Entropy;
 use crate::refusal::of_entropy;
+use crate::secret_memory::{SecretBox, crypto_heap_is_secret};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use keys::Refusal;
 use paycrypto::mac::HmacSha256Key;
@@ -15,16 +16,34 @@ const TAG_BYTES: usize = 16;
 /// What sealing adds to a plaintext.
 pub const SEAL_OVERHEAD_BYTES: usize = 1 + NONCE_LEN + TAG_BYTES;
 
+const KEY_BYTES: usize = 32;
+
 /// A key for one kind of sealed bytes, derived from the master key.
-pub struct SealingKey(LessSafeKey);
+pub struct SealingKey(Schedule);
+
+/// The library expands a key on its own heap. In a key process that heap is secret memory, so the expanded key stays
+/// there. Elsewhere only the key stays, in secret memory, and is expanded for each use and wiped: a third slower.
+enum Schedule {
+    Kept(LessSafeKey),
+    Expanded(SecretBox<[u8; KEY_BYTES]>),
+}
+
+fn expand(bytes: &[u8; KEY_BYTES]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, bytes).expect("AES-256 takes 32 bytes"))
+}
 
 impl SealingKey {
     /// The key for `purpose`: HMAC-SHA-256 of the purpose under the master key.
     pub fn derive(master: &HmacSha256Key, purpose: &[u8]) -> Self {
-        let mut bytes = master.mac(&[b"irontill sealing key 1\0", purpose]);
-        let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).expect("AES-256 takes 32 bytes");
-        bytes.zeroize();
-        Self(LessSafeKey::new(key))
+        let bytes = SecretBox::new(|| master.mac(&[b"irontill sealing key 1\0", purpose]));
+        Self(if crypto_heap_is_secret() { Schedule::Kept(expand(&bytes)) } else { Schedule::Expanded(bytes) })
+    }
+
+    fn with_key<R>(&self, work: impl FnOnce(&LessSafeKey) -> R) -> R {
+        match &self.0 {
+            Schedule::Kept(key) => work(key),
+            Schedule::Expanded(bytes) => work(&expand(bytes)),
+        }
     }
 
     /// Seals `plaintext`, bound to `associated`: version, nonce, ciphertext, tag.
@@ -38,7 +57,7 @@ impl SealingKey {
         sealed.extend_from_slice(plaintext);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let body = &mut sealed[body_at..];
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(associated), body);
+        let tag = self.with_key(|key| key.seal_in_place_separate_tag(nonce, Aad::from(associated), body));
         match tag {
             Ok(tag) => sealed.extend_from_slice(tag.as_ref()),
             Err(_) => {
@@ -58,8 +77,10 @@ impl SealingKey {
         }
         let mut buffer = Zeroizing::new(body.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.0.open_in_place(nonce, Aad::from(associated), &mut buffer);
-        let length = opened.map_err(|_| Refusal::NotAuthentic)?.len();
+        let opened = self.with_key(|key| {
+            key.open_in_place(nonce, Aad::from(associated), &mut buffer).map(|plaintext| plaintext.len())
+        });
+        let length = opened.map_err(|_| Refusal::NotAuthentic)?;
         buffer.truncate(length);
         Ok(buffer)
     }

@@ -1,6 +1,7 @@
 //! What a vault is made of: the master key, and in a host's vault the key of its transport envelope.
 
 use crate::entropy::{Entropy, EntropyFailure};
+use crate::secret_memory::{SecretBox, SecretBytesBox};
 use crate::transport;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::{Secret, SecretBytes};
@@ -8,7 +9,9 @@ use types::{Secret, SecretBytes};
 /// Length of the master key in bytes: AES-256 strength.
 pub const MASTER_KEY_BYTES: usize = 32;
 
-const VERSION: u8 = 1;
+/// Of vaults made before there was an audit.
+const VERSION_1: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Whose vault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +22,18 @@ pub enum VaultKind {
     Terminal,
 }
 
-/// The secrets that a vault file holds and everything else derives from. Never prints.
+/// The secrets that a vault file holds and everything else derives from. In secret memory; never prints.
 #[derive(Debug)]
 pub struct MasterSecrets {
-    pub(crate) master_key: Secret<MASTER_KEY_BYTES>,
+    pub(crate) master_key: SecretBox<[u8; MASTER_KEY_BYTES]>,
     /// RSA private key, PKCS#8.
-    pub(crate) transport_key: Option<SecretBytes>,
+    pub(crate) transport_key: Option<SecretBytesBox>,
+    /// Whether the vault has had an audit trail from its first day, and does not open without one.
+    pub(crate) audited: bool,
+}
+
+fn empty_master_key() -> SecretBox<[u8; MASTER_KEY_BYTES]> {
+    SecretBox::new(|| [0; MASTER_KEY_BYTES])
 }
 
 impl MasterSecrets {
@@ -33,25 +42,34 @@ impl MasterSecrets {
     /// # Errors
     /// [`EntropyFailure`] if no random bytes or no RSA key could be had.
     pub fn generate(entropy: &dyn Entropy, kind: VaultKind) -> Result<Self, EntropyFailure> {
-        let mut bytes = [0; MASTER_KEY_BYTES];
-        entropy.fill(&mut bytes)?;
-        let secrets = Self::from_master_key(Secret::take(&mut bytes));
-        match kind {
-            VaultKind::Host => Ok(secrets.with_transport_key(transport::generate()?)),
-            VaultKind::Terminal => Ok(secrets),
-        }
+        let mut master_key = empty_master_key();
+        entropy.fill(master_key.expose_mut())?;
+        let transport_key = match kind {
+            VaultKind::Host => Some(transport::generate()?),
+            VaultKind::Terminal => None,
+        };
+        Ok(Self { master_key, transport_key, audited: false })
     }
 
     /// A vault with this master key and no transport key.
     #[must_use]
     pub fn from_master_key(master_key: Secret<MASTER_KEY_BYTES>) -> Self {
-        Self { master_key, transport_key: None }
+        let mut kept = empty_master_key();
+        kept.expose_mut().copy_from_slice(master_key.expose());
+        Self { master_key: kept, transport_key: None, audited: false }
     }
 
     /// Adds a transport key (RSA, PKCS#8 DER).
     #[must_use]
     pub fn with_transport_key(self, pkcs8: SecretBytes) -> Self {
-        Self { transport_key: Some(pkcs8), ..self }
+        Self { transport_key: Some(SecretBytesBox::copy_from(pkcs8.expose())), ..self }
+    }
+
+    /// Makes the audit trail a part of the vault: it will not open without one. To be said before the vault file is
+    /// written and after the trail was begun ([`crate::begin_audit`]).
+    #[must_use]
+    pub fn with_audit(self) -> Self {
+        Self { audited: true, ..self }
     }
 }
 
@@ -61,14 +79,18 @@ impl Encode for MasterSecrets {
         writer.option(self.transport_key.as_ref(), |writer, key| {
             writer.bytes(key.expose());
         });
+        writer.bool(self.audited);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        if reader.u8()? != VERSION {
-            return Err(reader.malformed("vault secrets version 1"));
+        let version = reader.u8()?;
+        if !(VERSION_1..=VERSION).contains(&version) {
+            return Err(reader.malformed("vault secrets version 1 or 2"));
         }
-        let master_key = reader.raw(MASTER_KEY_BYTES, "a master key")?;
-        let master_key = Secret::copy_from(master_key).ok_or_else(|| reader.malformed("a master key"))?;
-        Ok(Self { master_key, transport_key: reader.option(Reader::secret)? })
+        let mut master_key = empty_master_key();
+        master_key.expose_mut().copy_from_slice(reader.raw(MASTER_KEY_BYTES, "a master key")?);
+        let transport_key = reader.option(Reader::bytes)?.map(SecretBytesBox::copy_from);
+        let audited = version > VERSION_1 && reader.bool()?;
+        Ok(Self { master_key, transport_key, audited })
     }
 }

@@ -68,7 +68,9 @@ pub(crate) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Vault
     if mode & FOREIGN_PERMISSIONS != 0 {
         return Err(VaultFileError::Permissions(path.to_owned(), mode));
     }
-    let mut content = Zeroizing::new(Vec::new());
+    // Room for all and one to notice the end by: a vector that grows leaves what it held behind.
+    let size = usize::try_from(file.metadata().map_err(io_error(path))?.len().min(FILE_BYTES_MAX));
+    let mut content = Zeroizing::new(Vec::with_capacity(size.unwrap_or_default() + 1));
     file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(io_error(path))?;
     Ok(content)
 }

@@ -1,31 +1,49 @@
 //! The key process: the only host-side process with clear keys.
 //!
-//! * **Duty:** hardens itself, opens the sealed vault file, serves it on one Unix socket per caller, and leaves cleanly.
+//! * **Duty:** sheds what its parent left it, opens the sealed vault file and one Unix socket per caller, locks itself in,
+//!   serves, and leaves cleanly.
 //! * **Knows:** paths, users, signals.
 //! * **Never:** decides what a key may do (`vault-soft`) or who may say what (`keys`), writes a secret anywhere.
 //! * **Start here:** [`run`]; [`create_vault`] once before.
 //!
-//! Nothing but the vault file survives it, and that is written once: it may be killed at any moment.
+//! The vault file, written once, and the audit trail beside it survive it: it may be killed at any moment.
 
+mod bare;
+mod files;
 mod hardening;
 mod log;
+mod sandbox;
+mod system_calls;
+mod user;
 
-pub use hardening::{Hardening, harden};
+pub use user::AsRoot;
+pub use vault_soft::{verify_audit_head, verify_record};
 
-use anyhow::Context;
-use keys::{Caller, Command, Reply};
+use anyhow::{Context, ensure};
+use keys::{Beginning, Caller, Command, Reply};
+use sandbox::{Enforcement, Sandbox};
+use signal_hook::iterator::Signals;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use types::SecretBytes;
-use vault_remote::{BatchExecutor, KeyServer, ListenerConfig, ServerEvent};
-use vault_soft::{MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultKind, vault_file};
+use vault_remote::{BatchExecutor, BoundSockets, KeyServer, ListenerConfig, Parting, ServerEvent};
+use vault_soft::{
+    AuditError, AuditFiles, MasterSecrets, Passphrase, SecretBytesBox, SecretMemory, SoftVault, SystemClock,
+    SystemEntropy, VaultKind, audit_paths, begin_audit, keep_crypto_heap_secret, secret_memory, set_audit_aside,
+    vault_file, with_clean_stack,
+};
 
 /// What is appended to the host's socket path to give the administration's.
 const ADMINISTRATION_SUFFIX: &str = ".admin";
 const TRY_FILE_SUFFIX: &str = ".tries";
 /// Longest passphrase line that is read from standard input.
-const PASSPHRASE_LINE_BYTES_MAX: u64 = 1024;
+const PASSPHRASE_LINE_BYTES_MAX: usize = 1024;
+/// What the audit says of who opened the vault.
+const PROGRAM: &str = concat!("irontill-keys ", env!("CARGO_PKG_VERSION"));
 /// What the process prints on standard output once its sockets answer.
 pub const READY_LINE: &str = "ready";
 
@@ -42,10 +60,22 @@ pub struct KeyProcessConfig {
     pub passphrase_file: Option<PathBuf>,
     /// Makes passphrase file and vault file first if they are missing.
     pub create: bool,
-    /// Users that may connect beside the process's own.
+    /// Users that may connect as the host, beside the process's own.
     pub allowed_uids: Vec<u32>,
+    /// Users that may connect as the administration, beside the process's own.
+    pub administrator_uids: Vec<u32>,
+    /// The user to become, by name or number; only root can.
+    pub user: Option<String>,
+    /// What to do when it would run as root.
+    pub as_root: AsRoot,
+    /// Environment variables to keep, for a custody whose library wants some.
+    pub kept_environment: Vec<String>,
+    /// Do not serve unless every protection that this program knows is in force.
+    pub strict: bool,
     /// Stops when standard input ends: a parent that dies takes its key process along.
     pub stop_with_standard_input: bool,
+    /// Sets an audit trail aside that is not in order, for this reason, and begins a new one.
+    pub set_audit_aside: Option<String>,
 }
 
 impl KeyProcessConfig {
@@ -63,7 +93,13 @@ impl KeyProcessConfig {
             passphrase_file: Some(passphrase_file.into()),
             create: false,
             allowed_uids: Vec::new(),
+            administrator_uids: Vec::new(),
+            user: None,
+            as_root: AsRoot::Refuse,
+            kept_environment: Vec::new(),
+            strict: false,
             stop_with_standard_input: false,
+            set_audit_aside: None,
         }
     }
 
@@ -104,6 +140,16 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     };
     let passphrase = passphrase.context("passphrase file")?;
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).context("drawing the master key")?;
+    let secrets = secrets.with_audit();
+    // The trail first: a vault file that wants one is never there without it. A trail without a vault is of a vault
+    // that is gone, or of a crash just here; it is kept under another name.
+    let (trail, head) = audit_paths(vault_path);
+    let clock = SystemClock::default();
+    if trail.exists() || head.exists() {
+        set_audit_aside(&secrets, vault_path, "there was no vault file to it", &clock)?;
+    } else {
+        begin_audit(&secrets, Box::new(AuditFiles::open(vault_path)?), Beginning::Fresh, &clock)?;
+    }
     vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
 }
 
@@ -111,20 +157,64 @@ fn passphrase(config: &KeyProcessConfig) -> anyhow::Result<Passphrase> {
     if let Some(path) = &config.passphrase_file {
         return Passphrase::from_file(path).context("passphrase file");
     }
-    use std::io::{BufRead, Read};
-    let mut line = Vec::new();
-    std::io::stdin().lock().take(PASSPHRASE_LINE_BYTES_MAX).read_until(b'\n', &mut line).context("standard input")?;
-    let line = SecretBytes::new(line);
+    let line = first_line_of_standard_input().context("standard input")?;
     let text = line.expose().trim_ascii_end();
     Passphrase::new(SecretBytes::copy_from(text)).context("passphrase on standard input")
 }
 
-struct Vault(SoftVault);
+/// Byte by byte: the standard library's buffer would keep the passphrase for as long as the process lives.
+fn first_line_of_standard_input() -> std::io::Result<SecretBytesBox> {
+    let mut input = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let mut line = SecretBytesBox::zeroed(PASSPHRASE_LINE_BYTES_MAX);
+    for at in 0..PASSPHRASE_LINE_BYTES_MAX {
+        let next = &mut line.expose_mut()[at..=at];
+        if input.read(next)? == 0 || next == b"\n" {
+            line.truncate(at);
+            break;
+        }
+    }
+    Ok(line)
+}
+
+struct Vault {
+    soft: SoftVault,
+    fault_logged: AtomicBool,
+}
+
+impl Vault {
+    fn log_fault(&self, fault: Option<AuditError>) {
+        if let Some(fault) = fault
+            && !self.fault_logged.swap(true, Ordering::Relaxed)
+        {
+            log::line(&format!("alarm administration=stopped {fault}"));
+        }
+    }
+}
 
 impl BatchExecutor for Vault {
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
-        self.0.execute(caller, commands)
+        let replies = self.soft.execute(caller, commands);
+        if caller == Caller::Administration {
+            self.log_fault(self.soft.audit_fault());
+        }
+        replies
     }
+
+    fn breached(&self, caller: Caller, how: &Parting) {
+        self.log_fault(self.soft.note_breach(caller, &format!("{how:?}")).err());
+    }
+}
+
+/// What to do is in `docs/how-to/key-ceremony.md`; the message names it.
+const AUDIT_ADVICE: &str = "nothing is served; see docs/how-to/key-ceremony.md, \"When the audit does not open\"";
+
+/// Sets the audit trail of a vault aside without serving it. Gives the old trail's new name, if there was one.
+///
+/// # Errors
+/// If the vault does not open, a process serves it, or the files cannot be moved.
+pub fn set_vault_audit_aside(config: &KeyProcessConfig, reason: &str) -> anyhow::Result<Option<PathBuf>> {
+    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    Ok(set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?)
 }
 
 fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
@@ -132,16 +222,26 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
         create_vault(&config.vault_file, passphrase_path)?;
     }
     let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
-    let vault = SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()));
-    let vault = vault.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
-    Ok(Vault(vault))
+    if let Some(reason) = &config.set_audit_aside {
+        let aside = set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?;
+        log::line(&format!("audit set-aside={}", aside.unwrap_or_default().display()));
+    }
+    let medium = Box::new(AuditFiles::open(&config.vault_file)?);
+    let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
+    let soft = SoftVault::with_audit(secrets, entropy, clock, medium, Some(PROGRAM)).context(AUDIT_ADVICE)?;
+    let soft = soft.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
+    Ok(Vault { soft, fault_logged: AtomicBool::new(false) })
 }
 
 fn listeners(config: &KeyProcessConfig) -> Vec<ListenerConfig> {
-    let mut allowed_uids = config.allowed_uids.clone();
-    allowed_uids.push(rustix::process::geteuid().as_raw());
-    let listener = |path, caller| ListenerConfig { path, caller, allowed_uids: allowed_uids.clone() };
-    vec![listener(config.socket.clone(), Caller::Host), listener(config.administration_path(), Caller::Administration)]
+    let listener = |path, caller, others: &[u32]| {
+        let allowed_uids = [others, &[rustix::process::geteuid().as_raw()]].concat();
+        ListenerConfig { path, caller, allowed_uids }
+    };
+    vec![
+        listener(config.socket.clone(), Caller::Host, &config.allowed_uids),
+        listener(config.administration_path(), Caller::Administration, &config.administrator_uids),
+    ]
 }
 
 /// Why the process leaves.
@@ -151,26 +251,105 @@ enum Leave {
     StandardInputEnded,
 }
 
+/// What protects the process, for the log.
+#[derive(Debug, Clone, Copy)]
+struct Protection {
+    environment_shed: bool,
+    memory_locked: bool,
+    secret_memory: SecretMemory,
+    crypto_heap_secret: bool,
+    sandbox: Sandbox,
+}
+
+impl Protection {
+    fn is_complete(&self) -> bool {
+        let enforced = [self.sandbox.files, self.sandbox.system_calls] == [Enforcement::Full; 2];
+        let hidden = self.secret_memory == SecretMemory::Hidden && self.crypto_heap_secret;
+        self.environment_shed && hidden && enforced
+    }
+
+    fn line(&self) -> String {
+        let Self { environment_shed, memory_locked, secret_memory, crypto_heap_secret, sandbox } = self;
+        format!(
+            "started pid={} uid={} environment_shed={environment_shed} memory_locked={memory_locked} \
+             secret_memory={secret_memory:?} crypto_heap_secret={crypto_heap_secret} files={:?} system_calls={:?}",
+            std::process::id(),
+            rustix::process::geteuid().as_raw(),
+            sandbox.files,
+            sandbox.system_calls,
+        )
+    }
+}
+
 /// Serves until SIGTERM, SIGINT or, if so configured, the end of standard input. Prints [`READY_LINE`] when the sockets
-/// answer. To be called once, early, in a process of its own: it hardens the whole process.
+/// answer.
+///
+/// To be called once, first thing in `main` of a process of its own: it starts the program once more with the same
+/// arguments, without environment and foreign descriptors, and locks the whole process in.
 ///
 /// # Errors
 /// If the process cannot be hardened, the vault not be opened or a socket not be bound.
 pub fn run(config: &KeyProcessConfig) -> anyhow::Result<()> {
-    let hardening = harden().context("hardening the process")?;
-    log::line(&format!("started pid={} memory_locked={}", std::process::id(), hardening.memory_locked));
-    // Signals are caught before anything exists that would have to be cleaned up.
+    run_and_say(config, announce)
+}
+
+/// As [`run`], but calls `ready`, in the locked process, when the sockets answer.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_and_say(config: &KeyProcessConfig, ready: impl FnOnce()) -> anyhow::Result<()> {
+    hardening::harden().context("hardening the process")?;
+    let environment_shed = bare::shed(&config.kept_environment);
+    settle_user(config)?;
+    let memory_locked = hardening::lock_memory();
+    let crypto_heap_secret = keep_crypto_heap_secret();
+    // Signals are caught before anything exists that would have to be cleaned up, and watched by a thread only once the
+    // sandbox holds this one: it holds what this one starts.
+    let signals = catch_signals()?;
+    let vault = with_clean_stack(|| open_vault(config))?;
+    let sockets = BoundSockets::bind(listeners(config)).context("opening the sockets")?;
+    hardening::drop_capabilities().context("dropping capabilities")?;
+    let paths = [config.socket.clone(), config.administration_path()];
+    let sandbox = sandbox::enter(&config.vault_file, &paths).context("entering the sandbox")?;
+    let secret_memory = secret_memory();
+    let protection = Protection { environment_shed, memory_locked, secret_memory, crypto_heap_secret, sandbox };
+    log::line(&protection.line());
+    ensure!(!config.strict || protection.is_complete(), "not every protection is in force");
+    serve(config, vault, sockets, signals, ready)
+}
+
+fn serve(
+    config: &KeyProcessConfig,
+    vault: Vault,
+    sockets: BoundSockets,
+    signals: Signals,
+    ready: impl FnOnce(),
+) -> anyhow::Result<()> {
     let (leave, left) = channel();
-    watch_signals(leave.clone())?;
-    let vault = open_vault(config)?;
+    watch_signals(signals, leave.clone())?;
     if config.stop_with_standard_input {
         watch_standard_input(leave)?;
     }
     let log = |event: &ServerEvent| log::line(&log::of_event(event));
-    let server = KeyServer::start(listeners(config), Arc::new(vault), Arc::new(log)).context("opening the sockets")?;
-    announce();
+    let server = KeyServer::serve(sockets, Arc::new(vault), Arc::new(log)).context("serving the sockets")?;
+    ready();
     log::line(&format!("leaving because={:?}", wait(&left)?));
     server.stop();
+    Ok(())
+}
+
+fn settle_user(config: &KeyProcessConfig) -> anyhow::Result<()> {
+    if let Some(user) = &config.user {
+        user::become_user(user).context("changing the user")?;
+        hardening::close_to_debuggers().context("hardening the process")?;
+    }
+    if rustix::process::geteuid().is_root() {
+        ensure!(
+            config.as_root == AsRoot::Warn,
+            "will not run as root: give it a user of its own (--user), or allow it (--allow-root)"
+        );
+        log::line("warning: runs as root; a user of its own would be safer");
+    }
     Ok(())
 }
 
@@ -185,9 +364,12 @@ fn wait(left: &Receiver<Leave>) -> anyhow::Result<Leave> {
     left.recv().context("the signal watcher ended")
 }
 
-fn watch_signals(leave: Sender<Leave>) -> anyhow::Result<()> {
+fn catch_signals() -> anyhow::Result<Signals> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).context("catching signals")?;
+    Signals::new([SIGTERM, SIGINT]).context("catching signals")
+}
+
+fn watch_signals(mut signals: Signals, leave: Sender<Leave>) -> anyhow::Result<()> {
     let watch = move || {
         for signal in signals.forever() {
             if leave.send(Leave::Signal(signal)).is_err() {

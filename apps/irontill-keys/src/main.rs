@@ -1,7 +1,7 @@
 //! The key process's command line.
 
 use clap::Parser;
-use irontill_keys::{KeyProcessConfig, run};
+use irontill_keys::{AsRoot, KeyProcessConfig, run};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,12 +27,30 @@ struct Arguments {
     /// Makes the vault file, and a passphrase file with a random passphrase, if they are missing.
     #[arg(long, requires = "passphrase_file")]
     create: bool,
-    /// A user id that may connect beside the process's own; may be given several times.
+    /// A user id that may connect as the host, beside the process's own; may be given several times.
     #[arg(long = "allow-uid")]
     allowed_uids: Vec<u32>,
+    /// A user id that may connect as the administration, beside the process's own; may be given several times.
+    #[arg(long = "allow-admin-uid")]
+    administrator_uids: Vec<u32>,
+    /// The user to become, by name or number; only root can.
+    #[arg(long)]
+    user: Option<String>,
+    /// Run as root although a user of its own would be safer.
+    #[arg(long, conflicts_with = "user")]
+    allow_root: bool,
+    /// An environment variable to keep, for a custody whose library wants it; may be given several times.
+    #[arg(long = "keep-env")]
+    kept_environment: Vec<String>,
+    /// Do not serve unless memfd_secret, Landlock and seccomp are all in force.
+    #[arg(long)]
+    strict: bool,
     /// Leaves when standard input ends.
     #[arg(long, requires = "passphrase_file")]
     stop_with_stdin: bool,
+    /// Keeps an audit trail that is not in order under another name and begins a new one; the reason is recorded.
+    #[arg(long, value_name = "REASON")]
+    set_audit_aside: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -44,7 +62,13 @@ fn main() -> ExitCode {
         passphrase_file: arguments.passphrase_file,
         create: arguments.create,
         allowed_uids: arguments.allowed_uids,
+        administrator_uids: arguments.administrator_uids,
+        user: arguments.user,
+        as_root: if arguments.allow_root { AsRoot::Warn } else { AsRoot::Refuse },
+        kept_environment: arguments.kept_environment,
+        strict: arguments.strict,
         stop_with_standard_input: arguments.stop_with_stdin,
+        set_audit_aside: arguments.set_audit_aside,
     };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,

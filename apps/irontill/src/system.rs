@@ -1,8 +1,8 @@
 //! A whole system in one folder: its files, its processes, and the terminal in front of it.
 //!
 //! ```text
-//! DATA/keys/      vault, passphrase         DATA/host/       host.conf, host.db, certificates, parameters, address
-//! DATA/keys.sock  the key socket            DATA/terminals/  one folder a terminal: vault, journals, certificate
+//! DATA/keys/      vault, passphrase, socket DATA/host/       host.conf, host.db, certificates, parameters, address
+//! DATA/keys.sock  a link to the key socket  DATA/terminals/  one folder a terminal: vault, journals, certificate
 //! DATA/cards/     what each test card remembers
 //! ```
 
@@ -10,7 +10,7 @@ use crate::bureau;
 use crate::verdict::{Misuse, Verdict};
 use anyhow::{Context, bail};
 use irontill_host::{Admin, HostSettings, LogSink};
-use irontill_keys::KeyProcessConfig;
+use irontill_keys::{AsRoot, KeyProcessConfig};
 use link::Authority;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -23,6 +23,11 @@ use std::time::{Duration, Instant};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a process may take to stop before it is killed. Killing loses nothing, it is only impolite.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// The key socket, in the folder of the key process.
+const KEY_SOCKET: &str = "keys/sock";
+/// Where hosts find it.
+const KEY_SOCKET_LINK: &str = "keys.sock";
 
 /// Ports that a system's host chooses from: below those that Linux hands out to clients, so that nobody's connection holds the port
 /// while the host restarts.
@@ -53,12 +58,34 @@ impl Folder {
         Self::new(path)
     }
 
-    fn keys_config(&self) -> KeyProcessConfig {
+    /// How the key process of this system is started.
+    pub fn keys_config(&self) -> KeyProcessConfig {
         let (vault, passphrase) = (self.0.join("keys/vault"), self.0.join("keys/passphrase"));
-        let mut config = KeyProcessConfig::new(self.0.join("keys.sock"), vault, passphrase);
+        let mut config = KeyProcessConfig::new(self.0.join(KEY_SOCKET), vault, passphrase);
+        // Whoever runs a demonstration as root, in a container say, has no other user for it.
+        config.as_root = AsRoot::Warn;
         config.create = true;
         config.stop_with_standard_input = true;
         config
+    }
+
+    /// The names by which hosts know the key sockets. The sockets lie in the key process's own folder, the only one that
+    /// it can touch once it serves; a socket of an older version in a link's place is replaced.
+    fn link_key_sockets(&self) -> anyhow::Result<()> {
+        let target = Path::new(KEY_SOCKET);
+        let link = self.0.join(KEY_SOCKET_LINK);
+        let administration = irontill_keys::administration_socket;
+        for (link, target) in [(link.clone(), target.to_owned()), (administration(&link), administration(target))] {
+            let there = fs::symlink_metadata(&link);
+            if there.as_ref().is_ok_and(fs::Metadata::is_symlink) {
+                continue;
+            }
+            if there.is_ok() && std::os::unix::net::UnixStream::connect(&link).is_err() {
+                fs::remove_file(&link).with_context(|| link.display().to_string())?;
+            }
+            std::os::unix::fs::symlink(&target, &link).with_context(|| link.display().to_string())?;
+        }
+        Ok(())
     }
 
     fn settings_path(&self) -> PathBuf {
@@ -128,7 +155,7 @@ impl Folder {
         link::write_durably(&host.join("parameters"), parameters.as_bytes())?;
         let mut settings = HostSettings::in_folder(&host);
         settings.listen = "127.0.0.1:0".to_owned();
-        settings.key_socket = self.0.join("keys.sock");
+        settings.key_socket = self.0.join(KEY_SOCKET_LINK);
         settings.admin_key_socket = irontill_keys::administration_socket(&settings.key_socket);
         settings.parameters = Some(host.join("parameters"));
         link::write_durably(&self.settings_path(), settings.to_text().as_bytes())?;
@@ -247,6 +274,7 @@ impl System {
     /// Sets up (if need be) and starts a system in a folder.
     pub fn start(path: &Path) -> anyhow::Result<Self> {
         let folder = Folder::new(path)?;
+        folder.link_key_sockets()?;
         let keys = Process::start(&folder, "keys-process")?.0;
         folder.prepare_host()?;
         bureau::load_test_cards(&folder)?;

@@ -149,7 +149,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a hexadecimal text.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let nibble = |digit: u8| (digit as char).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
@@ -180,6 +181,14 @@ mod tests {
         "cvc3",
         "pvv",
         "offset",
+        "tag",
+        "shared_key",
+        "r",
+        "c2",
+        "digest",
+        "ciphertext",
+        "kcv_zero_block",
+        "x",
         "wrapped",
         "kcv8",
         "kcv3",
@@ -205,12 +214,13 @@ mod tests {
 
     #[test]
     fn every_valid_case_fails_when_its_published_value_is_changed() {
-        let runners: [Area; 5] = [
+        let runners: [Area; 6] = [
             ("mac", crate::mac::run),
             ("pin-blocks", crate::pin_blocks::run),
             ("key-mgmt", crate::key_mgmt::run),
             ("emv-crypto", crate::emv_crypto::run),
             ("card-verification", crate::card_verification::run),
+            ("sm", crate::sm::run),
         ];
         for (area, run) in runners {
             let path = format!("{}/data/{area}.json", env!("CARGO_MANIFEST_DIR"));

@@ -3,9 +3,12 @@
 //! One [`Reader`] does every bounds check. Nothing here knows what it carries.
 
 use types::SecretBytes;
+use zeroize::Zeroize;
 
 /// Largest single byte string in a record or key word, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
+/// What a writer takes at first: most records and words fit.
+const ROOM_BYTES: usize = 64;
 
 /// Why bytes are not the record they claim to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,32 +55,27 @@ impl Writer {
 
     /// One byte.
     pub fn u8(&mut self, value: u8) -> &mut Self {
-        self.0.push(value);
-        self
+        self.raw(&[value])
     }
 
     /// Two bytes.
     pub fn u16(&mut self, value: u16) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
+        self.raw(&value.to_be_bytes())
     }
 
     /// Four bytes.
     pub fn u32(&mut self, value: u32) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
+        self.raw(&value.to_be_bytes())
     }
 
     /// Eight bytes.
     pub fn u64(&mut self, value: u64) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
+        self.raw(&value.to_be_bytes())
     }
 
     /// Eight bytes, two's complement.
     pub fn i64(&mut self, value: i64) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
+        self.raw(&value.to_be_bytes())
     }
 
     /// One byte, 0 or 1.
@@ -87,8 +85,19 @@ impl Writer {
 
     /// Bytes whose length the reader knows.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.make_room(bytes.len());
         self.0.extend_from_slice(bytes);
         self
+    }
+
+    /// Grows by hand, because a vector that grows by itself leaves what it held, keys and PANs too, in freed memory.
+    fn make_room(&mut self, more: usize) {
+        if self.0.capacity() - self.0.len() < more {
+            let mut larger = Vec::with_capacity((self.0.len() + more).max(2 * self.0.capacity()).max(ROOM_BYTES));
+            larger.extend_from_slice(&self.0);
+            self.0.zeroize();
+            self.0 = larger;
+        }
     }
 
     /// Bytes behind a four-byte length.

@@ -68,4 +68,22 @@ pub enum CryptoError {
     /// A validation data rule is impossible, or does not fit the account number.
     #[error("validation data rule does not fit")]
     ValidationData,
+    /// A nonce or initial vector has a length that the mode does not know.
+    #[error("nonce length {0} bytes is not one of the mode's")]
+    NonceLength(usize),
+    /// An authentication tag has a length that the mode does not know.
+    #[error("tag length {0} bytes is not one of the mode's")]
+    TagLength(usize),
+    /// Curve parameters contradict each other.
+    #[error("curve parameters are not those of a usable curve")]
+    Curve,
+    /// Coordinates are not those of a point on the curve, or the point is at infinity.
+    #[error("not a point of the curve")]
+    CurvePoint,
+    /// A private key or random number is zero or too large for the curve.
+    #[error("scalar is out of the curve's range")]
+    Scalar,
+    /// By rare chance the random number gives a value that the standard forbids: the caller draws another one.
+    #[error("another random number is needed")]
+    DrawAgain,
 }

@@ -118,7 +118,7 @@ impl KeySerialNumber {
         let bytes: &[u8; COMPATIBILITY_KSN_BYTES] =
             bytes.try_into().map_err(|_| CryptoError::DataLength(bytes.len()))?;
         let serial = bytes.iter().fold(0, |serial, byte| serial << 8 | u128::from(*byte));
-        let counter = serial as u32 & (1 << COMPATIBILITY_COUNTER_BITS) - 1;
+        let counter = serial as u32 & ((1 << COMPATIBILITY_COUNTER_BITS) - 1);
         let aligned = serial >> COMPATIBILITY_COUNTER_BITS << COMPATIBILITY_COUNTER_BITS;
         let initial_key_id = (aligned >> 16 >> COMPATIBILITY_PAD_BITS) as u64;
         Self::new(InitialKeyId(initial_key_id.to_be_bytes()), counter)

@@ -148,15 +148,18 @@ impl KeyBlockHeader {
         self.optional_blocks.iter().find(|block| block.id() == id)
     }
 
-    /// The optional blocks as they are written: short lengths where they fit, padding last and only if needed.
+    /// The optional blocks as they are written: short lengths where they fit, padding last and only if needed. Padding
+    /// that does its work stays as it came.
     fn written_blocks(&self) -> Result<Vec<OptionalBlock>, KeyBlockError> {
         let mut blocks = self.optional_blocks.clone();
         blocks.retain(|block| block.id() != BlockId::PADDING);
         let bytes: usize = blocks.iter().map(OptionalBlock::text_bytes).sum();
-        if let Some(data_bytes) = padding_data_bytes(bytes, self.version.block_bytes()) {
-            let given = self.optional_block(BlockId::PADDING).filter(|given| given.data().len() == data_bytes);
-            let zeros = || OptionalBlock::new(BlockId::PADDING, &"0".repeat(data_bytes));
-            blocks.push(given.cloned().map_or_else(zeros, Ok)?);
+        let whole = |bytes: usize| bytes.is_multiple_of(self.version.block_bytes());
+        if !whole(bytes) {
+            let given = self.optional_block(BlockId::PADDING).filter(|given| whole(bytes + given.text_bytes()));
+            let zeros = "0".repeat(padding_data_bytes(bytes, self.version.block_bytes()));
+            let padding = given.cloned().map_or_else(|| OptionalBlock::new(BlockId::PADDING, &zeros), Ok);
+            blocks.push(padding?);
         }
         if blocks.len() > OPTIONAL_BLOCKS_MAX {
             return Err(KeyBlockError::WrongLength(LengthFault::TooLong));
@@ -221,11 +224,9 @@ pub(super) fn check_strictly(text: &[u8], parsed: &ParsedHeader) -> Result<(), K
     Ok(())
 }
 
-/// How much text a padding block needs so that optional blocks of `bytes` characters become whole cipher blocks.
-fn padding_data_bytes(bytes: usize, block_bytes: usize) -> Option<usize> {
-    let unpadded = bytes % block_bytes;
-    let missing = (2 * block_bytes - unpadded - PADDING_BLOCK_BYTES_MIN) % block_bytes;
-    (unpadded > 0).then_some(missing)
+/// How much text a padding block needs so that it and other optional blocks of `bytes` become whole cipher blocks.
+fn padding_data_bytes(bytes: usize, block_bytes: usize) -> usize {
+    (bytes + PADDING_BLOCK_BYTES_MIN).next_multiple_of(block_bytes) - bytes - PADDING_BLOCK_BYTES_MIN
 }
 
 fn one<T>(text: &[u8], offset: usize, field: Field, read: impl Fn(u8) -> Option<T>) -> Result<T, KeyBlockError> {

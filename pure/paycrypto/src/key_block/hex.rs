@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::error::{Field, KeyBlockError};
+use super::error::{Field, KeyBlockError, LengthFault};
 
 pub(super) fn nibble(digit: u8) -> Option<u8> {
     match digit {
@@ -14,15 +14,14 @@ pub(super) fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// Decodes an even number of digits. `offset` is where `text` stands, for the error.
+/// Decodes pairs of digits. `offset` is where `text` stands, for the error.
 pub(super) fn decode(text: &[u8], offset: usize, field: Field) -> Result<Zeroizing<Vec<u8>>, KeyBlockError> {
-    let malformed = |at: usize| KeyBlockError::Malformed { offset: offset + at, field };
+    if let Some(at) = text.iter().position(|digit| nibble(*digit).is_none()) {
+        return Err(KeyBlockError::Malformed { offset: offset + at, field });
+    }
     let (pairs, rest) = text.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(malformed(text.len() - 1));
-    }
-    if let Some(at) = text.iter().position(|digit| nibble(*digit).is_none()) {
-        return Err(malformed(at));
+        return Err(KeyBlockError::WrongLength(LengthFault::NotWholeBlocks));
     }
     let value = |digit: u8| nibble(digit).unwrap_or_default();
     Ok(Zeroizing::new(pairs.iter().map(|[high, low]| value(*high) << 4 | value(*low)).collect()))

@@ -134,7 +134,7 @@ impl OptionalBlock {
         let id = BlockId::from_code([id[0], id[1]]).ok_or(malformed(offset, Field::OptionalBlockId))?;
         let (block_bytes, prefix_bytes) = read_length(text, offset)?;
         let data_offset = offset + prefix_bytes;
-        let data_bytes = block_bytes.checked_sub(prefix_bytes);
+        let data_bytes = block_bytes.checked_sub(prefix_bytes).filter(|bytes| *bytes <= OPTIONAL_BLOCK_DATA_BYTES_MAX);
         let data_bytes = data_bytes.ok_or(malformed(offset + 2, Field::OptionalBlockLength))?;
         let data = slice(text, data_offset, data_bytes, Field::OptionalBlockData)?;
         Ok((Self { id, data: printable(data, data_offset)? }, data_offset + data_bytes))

@@ -96,6 +96,9 @@ pub fn unwrap(kbpk: &ProtectionKey, key_block: &[u8], policy: &ImportPolicy) -> 
     let (header_text, encrypted) = key_block[..mac_offset].split_at(parsed.header_bytes);
     let mut data = hex::decode(encrypted, parsed.header_bytes, Field::EncryptedKey)?;
     let mac = hex::decode(&key_block[mac_offset..], mac_offset, Field::Mac)?;
+    if !data.len().is_multiple_of(parsed.header.version.enciphered_unit_bytes()) {
+        return Err(KeyBlockError::WrongLength(LengthFault::NotWholeBlocks));
+    }
     open(parsed.header.version, kbpk, header_text, &mut data, &mac)?;
     let header = parsed.header;
     check_combination(&header, policy.combinations)?;
@@ -113,11 +116,11 @@ fn check_lengths(parsed: &ParsedHeader, actual: usize) -> Result<usize, KeyBlock
     let version = parsed.header.version;
     let mac_offset = actual.checked_sub(2 * version.mac_bytes()).filter(|at| *at > parsed.header_bytes);
     let Some(mac_offset) = mac_offset else { return wrong(LengthFault::TooShort) };
-    let (unit, encrypted_digits) = (version.enciphered_unit_bytes(), mac_offset - parsed.header_bytes);
-    if !parsed.header_bytes.is_multiple_of(unit) || !encrypted_digits.is_multiple_of(2 * unit) {
-        return wrong(LengthFault::NotWholeBlocks);
+    if actual.is_multiple_of(version.enciphered_unit_bytes()) {
+        Ok(mac_offset)
+    } else {
+        wrong(LengthFault::NotWholeBlocks)
     }
-    Ok(mac_offset)
 }
 
 fn check_combination(header: &KeyBlockHeader, policy: CombinationPolicy) -> Result<(), KeyBlockError> {
