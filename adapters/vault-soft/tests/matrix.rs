@@ -62,17 +62,21 @@ fn slots(world: &World) -> Vec<(Command, Vec<AnyKeyBlock>)> {
     };
     let commands = examples(world, &note);
     let all = seen.into_inner();
-    let stands =
-        |command: &Command, block: &AnyKeyBlock| replaced(&command.to_bytes(), &block.to_bytes(), &[]).is_some();
+    let place = |command: &Command, block: &AnyKeyBlock| {
+        let (bytes, own) = (command.to_bytes(), block.to_bytes());
+        bytes.windows(own.len()).position(|window| window == own)
+    };
     commands
         .into_iter()
         .map(|command| {
             let mut own: Vec<AnyKeyBlock> = Vec::new();
             for block in &all {
-                if !own.contains(block) && stands(&command, block) {
+                if !own.contains(block) && place(&command, block).is_some() {
                     own.push(block.clone());
                 }
             }
+            // In the order of the command's fields.
+            own.sort_by_key(|block| place(&command, block));
             (command, own)
         })
         .collect()

@@ -20,7 +20,7 @@ pub use user::AsRoot;
 pub use vault_soft::{verify_audit_head, verify_record};
 
 use anyhow::{Context, ensure};
-use keys::{Beginning, Caller, Command, Reply};
+use keys::{Beginning, Caller, Command, PinTranslationPolicy, Reply};
 use sandbox::{Enforcement, Sandbox};
 use signal_hook::iterator::Signals;
 use std::io::Read;
@@ -76,6 +76,8 @@ pub struct KeyProcessConfig {
     pub stop_with_standard_input: bool,
     /// Sets an audit trail aside that is not in order, for this reason, and begins a new one.
     pub set_audit_aside: Option<String>,
+    /// PIN translations that hide less than their source did and are allowed by name.
+    pub pin_translation: PinTranslationPolicy,
 }
 
 impl KeyProcessConfig {
@@ -100,6 +102,7 @@ impl KeyProcessConfig {
             strict: false,
             stop_with_standard_input: false,
             set_audit_aside: None,
+            pin_translation: PinTranslationPolicy::default(),
         }
     }
 
@@ -230,6 +233,10 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
     let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
     let soft = SoftVault::with_audit(secrets, entropy, clock, medium, Some(PROGRAM)).context(AUDIT_ADVICE)?;
     let soft = soft.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
+    if config.pin_translation != PinTranslationPolicy::default() {
+        log::line(&format!("weaker PIN translations are allowed: {:?}", config.pin_translation));
+    }
+    let soft = soft.with_pin_policy(config.pin_translation);
     Ok(Vault { soft, fault_logged: AtomicBool::new(false) })
 }
 
