@@ -5,7 +5,6 @@
 //! frame is sealed with its number as the nonce, so a frame that is dropped, repeated or moved does not open. *Who* is at
 //! the other end is not said here: file permissions and peer credentials say that.
 
-use crate::FRAME_TIMEOUT;
 use crate::frame::{FrameError, read_frame, write_frame};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
@@ -90,7 +89,7 @@ impl Outgoing {
 }
 
 impl Incoming {
-    /// Waits for the next frame, for ever or as long as given; once it has begun it must come within [`FRAME_TIMEOUT`].
+    /// Waits for the next frame, for ever or as long as given; once it has begun it must come within [`crate::FRAME_TIMEOUT`].
     ///
     /// # Errors
     /// [`FrameError`]; the connection is then of no more use.
@@ -105,28 +104,28 @@ impl Incoming {
 }
 
 impl Channel {
-    /// Connects to the socket at `path`.
+    /// Connects to the socket at `path`. `patience` is how long the other end may keep this one waiting.
     ///
     /// # Errors
     /// If nobody answers there as a key server does.
-    pub fn connect(path: &Path, write_timeout: Duration) -> Result<Self, FrameError> {
-        Self::open(UnixStream::connect(path)?, write_timeout, End::Client)
+    pub fn connect(path: &Path, patience: Duration) -> Result<Self, FrameError> {
+        Self::open(UnixStream::connect(path)?, patience, End::Client)
     }
 
     /// Takes a connection in.
-    pub(crate) fn accept(stream: UnixStream, write_timeout: Duration) -> Result<Self, FrameError> {
-        Self::open(stream, write_timeout, End::Server)
+    pub(crate) fn accept(stream: UnixStream, patience: Duration) -> Result<Self, FrameError> {
+        Self::open(stream, patience, End::Server)
     }
 
-    fn open(mut stream: UnixStream, write_timeout: Duration, end: End) -> Result<Self, FrameError> {
-        stream.set_write_timeout(Some(write_timeout))?;
+    fn open(mut stream: UnixStream, patience: Duration, end: End) -> Result<Self, FrameError> {
+        stream.set_write_timeout(Some(patience))?;
         let mine = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(|_| FrameError::NotOurs)?;
         let my_public = mine.compute_public_key().map_err(|_| FrameError::NotOurs)?;
         // The client speaks first, and who does not speak properly gets no word back.
         if end == End::Client {
             write_frame(&mut stream, my_public.as_ref())?;
         }
-        let theirs = read_frame(&mut stream, Some(FRAME_TIMEOUT))?;
+        let theirs = read_frame(&mut stream, Some(patience))?;
         let peer = UnparsedPublicKey::new(&X25519, &theirs[..]);
         let extract = |shared: &[u8]| Ok(Salt::new(HKDF_SHA256, SALT).extract(shared));
         let secret = agree_ephemeral(mine, peer, Unspecified, extract).map_err(|_| FrameError::NotOurs)?;
@@ -168,6 +167,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
     use super::*;
+    use crate::FRAME_TIMEOUT;
     use std::io::Read;
 
     fn pair() -> (Channel, Channel) {

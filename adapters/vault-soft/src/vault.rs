@@ -24,6 +24,7 @@ use keys::{
     KeyEncryption, KeyHeader, MacAlgorithm, MessageMac, Owner, PinTranslationPolicy, Refusal, Reply, SealedAccount,
     TerminalMaster, TrackEncryption, Usage, UsageMarker, Validity, audit_text, may_say,
 };
+use machine::wire::Encode;
 use paycrypto::key_wrap::{unwrap_ecb, wrap_ecb};
 use paycrypto::mac::{HmacSha256Key, unionpay_ecb_mac, x9_9_mac, x9_19_mac};
 use paycrypto::track::encipher_track;
@@ -166,15 +167,20 @@ impl SoftVault {
     pub fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
         self.end_overdue_ceremony();
         let mut waits_for_record = Vec::with_capacity(commands.len());
-        let answer = |command: &Command| {
+        let mut answer = |command: &Command| {
             let may = may_say(caller, command);
             let answer = if may { self.carry_out_for_office(caller, command) } else { Err(Refusal::NotPermitted) };
             let reply = answer.unwrap_or_else(|why| Reply::Refused { why });
             waits_for_record.push(self.record(caller, command, &reply));
             reply
         };
-        let replies = stack::with_clean_stack(|| commands.iter().map(answer).collect());
-        self.settle(caller, replies, &waits_for_record)
+        // An enum is moved whole, and what a small reply leaves unused carries along whatever lay on the stack before it:
+        // keys, for one. So replies leave the stack that is wiped only as the bytes they mean.
+        let encoded: Vec<Zeroizing<Vec<u8>>> = stack::with_clean_stack(|| {
+            commands.iter().map(|command| Zeroizing::new(answer(command).to_bytes())).collect()
+        });
+        let decoded = |bytes: &Zeroizing<Vec<u8>>| Reply::from_bytes(bytes).expect("a reply reads what it wrote");
+        self.settle(caller, encoded.iter().map(decoded).collect(), &waits_for_record)
     }
 
     /// Records an act; says whether its reply must wait for the record.

@@ -456,6 +456,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_the_cryptographic_areas_is_skipped() {
+        let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data");
+        for area in ["card-verification", "pin-blocks", "sm"] {
+            let report = run_files(&[data.join(format!("{area}.json"))]).expect("the vector file loads");
+            assert!(report.total.passed > 0 && report.total.skipped + report.total.failed == 0, "{area}: {report:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_expectation_is_caught() {
         let case = json!({"id": "canary", "type": "luhn", "input": "4111111111111112", "valid": true});
         assert!(matches!(run_case(&case, &BTreeMap::new()), Outcome::Failed(_)));

@@ -55,7 +55,7 @@ pub fn is_root() -> bool {
 }
 
 /// A key process that has said that it is ready.
-pub struct Running(pub Child);
+pub struct Running(pub Child, Option<std::thread::JoinHandle<String>>);
 
 impl Running {
     pub fn start(command: &mut std::process::Command) -> Self {
@@ -68,7 +68,14 @@ impl Running {
             child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
             panic!("not ready: {log}");
         }
-        Self(child)
+        // Read all along: a process whose log nobody takes waits for a reader.
+        let mut log = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            log.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self(child, Some(log))
     }
 
     pub fn id(&self) -> String {
@@ -82,9 +89,7 @@ impl Running {
     /// Waits for the end; its log.
     pub fn end(&mut self) -> String {
         self.0.wait().unwrap();
-        let mut log = String::new();
-        self.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
+        self.1.take().unwrap().join().unwrap()
     }
 }
 

@@ -31,9 +31,9 @@ impl Number {
     /// Difference modulo 2²⁵⁶, and whether it is negative.
     fn minus(self, other: Self) -> (Self, Choice) {
         let (mut difference, mut borrow) = ([0; LIMBS], 0);
-        for i in 0..LIMBS {
-            let wide = u128::from(self.0[i]).wrapping_sub(u128::from(other.0[i]) + borrow);
-            difference[i] = wide as u64;
+        for (limb, (left, right)) in difference.iter_mut().zip(self.0.iter().zip(other.0)) {
+            let wide = u128::from(*left).wrapping_sub(u128::from(right) + borrow);
+            *limb = wide as u64;
             borrow = wide >> 127;
         }
         (Self(difference), Choice::from(borrow as u8))
@@ -42,9 +42,9 @@ impl Number {
     /// Sum modulo 2²⁵⁶, and whether there is a carry.
     fn plus(self, other: Self) -> (Self, Choice) {
         let (mut sum, mut carry) = ([0; LIMBS], 0);
-        for i in 0..LIMBS {
-            let wide = u128::from(self.0[i]) + u128::from(other.0[i]) + carry;
-            sum[i] = wide as u64;
+        for (limb, (left, right)) in sum.iter_mut().zip(self.0.iter().zip(other.0)) {
+            let wide = u128::from(*left) + u128::from(right) + carry;
+            *limb = wide as u64;
             carry = wide >> LIMB_BITS;
         }
         (Self(sum), Choice::from(carry as u8))
@@ -181,8 +181,7 @@ impl Modulus {
             let top = add_product(&mut sum, &left.0, limb);
             let factor = sum[0].wrapping_mul(self.negative_inverse);
             let over = add_product(&mut sum, &self.value.0, factor);
-            sum.copy_within(1.., 0);
-            sum[LIMBS] = top + over;
+            sum = [sum[1], sum[2], sum[3], sum[4], top + over];
         }
         let low = Number([sum[0], sum[1], sum[2], sum[3]]);
         let (difference, is_smaller) = low.minus(self.value);
@@ -192,6 +191,7 @@ impl Modulus {
 }
 
 /// Adds `factor` times `number` to `sum`; gives the carry out of it.
+#[inline(always)]
 fn add_product(sum: &mut [u64; LIMBS + 1], number: &[u64; LIMBS], factor: u64) -> u64 {
     let mut carry = 0;
     for (limb, digit) in sum.iter_mut().zip(number) {

@@ -1,5 +1,7 @@
 //! The signature of GB/T 32918.2.
 
+use zeroize::Zeroizing;
+
 use crate::sm2::curve::{COORDINATE_BYTES, Coordinate};
 use crate::sm2::integer::Number;
 use crate::sm2::key::{PrivateKey, PublicKey, SecretScalar, scalar};
@@ -97,10 +99,10 @@ impl PrivateKey {
         let [e, x] = [digest, &point.x].map(|bytes| order.reduced(Number::from_bytes(bytes)));
         let r = order.sum(e, x);
         let forbidden = r.is_zero() | order.sum(r, k.0).is_zero();
-        let [key, r_residue, nonce] = [self.secret.0, r, k.0].map(|number| order.residue(number));
-        let inverse = order.invert(order.add(order.residue(Number::ONE), key));
-        let numerator = order.subtract(nonce, order.multiply(r_residue, key));
-        let s = order.number(order.multiply(inverse, numerator));
+        let secrets = Zeroizing::new([self.secret.0, k.0].map(|number| order.residue(number)));
+        let inverse = Zeroizing::new(order.invert(order.add(order.residue(Number::ONE), secrets[0])));
+        let numerator = order.subtract(secrets[1], order.multiply(order.residue(r), secrets[0]));
+        let s = order.number(order.multiply(*inverse, numerator));
         if bool::from(forbidden | s.is_zero()) {
             return Err(CryptoError::DrawAgain);
         }
