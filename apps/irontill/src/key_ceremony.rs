@@ -1,6 +1,6 @@
 //! `irontill keys ceremony`: walks custodians through their components. Prints check values and nothing secret.
 
-use crate::key_office::{Door, Office, custodian_name, no_or_fault, proof, unexpected};
+use crate::key_office::{Door, Office, custodian_name, no_or_fault, unexpected};
 use crate::keyboard::Keyboard;
 use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
@@ -205,40 +205,30 @@ impl Hall {
         no_or_fault(error).map(|_| ())
     }
 
-    /// One component; `None` at the end of input.
+    /// One component; `None` at the end of input. All its lines are read before any is judged, so that a script stays
+    /// in step.
     fn component(&mut self, state: &CeremonyState, number: usize) -> anyhow::Result<Option<CeremonyState>> {
         let Some(name) = self.keyboard.line(&format!("custodian of component {number}"))? else { return Ok(None) };
-        let custodian = proof(&self.keyboard, custodian_name(&name)?)?;
+        let Some(passphrase) = self.keyboard.secret(&format!("passphrase of {name}"))? else { return Ok(None) };
         let prompt = format!("component {number} in hex, or {DRAW_TO}FILE to have it drawn into a new file");
         let Some(line) = self.keyboard.secret(&prompt)? else { return Ok(None) };
-        let reply = match line.expose().strip_prefix(DRAW_TO.as_bytes()) {
-            Some(path) => {
-                let path = core::str::from_utf8(path).context("the name of a file")?.trim();
-                return self.drawn(state, custodian, Path::new(path)).map(Some);
-            }
-            None => self.entered(state.ceremony, custodian, &line)?,
-        };
-        match reply {
-            Some(Reply::ComponentTaken { check, state }) => {
+        if let Some(path) = line.expose().strip_prefix(DRAW_TO.as_bytes()) {
+            let path = core::str::from_utf8(path).context("the name of a file")?.trim();
+            let custodian = CustodianProof { name: custodian_name(&name)?, passphrase };
+            return self.drawn(state, custodian, Path::new(path)).map(Some);
+        }
+        let Some(check) = self.keyboard.line("its check value on paper (empty for none)")? else { return Ok(None) };
+        let expected = if check.is_empty() { None } else { Some(expected(&check)?) };
+        let component = component_bytes(&line).ok_or_else(|| Misuse("a component is hex digits".to_owned()))?;
+        let custodian = CustodianProof { name: custodian_name(&name)?, passphrase };
+        let command = Command::EnterComponent { ceremony: state.ceremony, custodian, component, expected };
+        match self.office.ask(command)? {
+            Reply::ComponentTaken { check, state } => {
                 self.report_component(&state, check);
                 Ok(Some(state))
             }
-            Some(other) => Err(unexpected(&other)),
-            None => Ok(None),
+            other => Err(unexpected(&other)),
         }
-    }
-
-    fn entered(
-        &mut self,
-        ceremony: u64,
-        custodian: CustodianProof,
-        line: &SecretBytes,
-    ) -> anyhow::Result<Option<Reply>> {
-        let Some(check) = self.keyboard.line("its check value on paper (empty for none)")? else { return Ok(None) };
-        let expected = if check.is_empty() { None } else { Some(expected(&check)?) };
-        let component = component_bytes(line).ok_or_else(|| Misuse("a component is hex digits".to_owned()))?;
-        let command = Command::EnterComponent { ceremony, custodian, component, expected };
-        self.office.ask(command).map(Some)
     }
 
     /// Has a component drawn into a file that only its owner may read.

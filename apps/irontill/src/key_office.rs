@@ -20,6 +20,8 @@ pub enum KeysCommand {
     Ceremony(CeremonyArguments),
     /// Key and record of a completed ceremony, again.
     CeremonyRecord(RecordArguments),
+    /// Ends the ceremony that is open, without a key.
+    CeremonyAbort(Door),
     /// Checks the record of a ceremony without the vault.
     VerifyRecord(VerifyRecord),
     /// Who holds components.
@@ -171,7 +173,7 @@ pub fn custodian_name(text: &str) -> anyhow::Result<CustodianName> {
 }
 
 /// Reads a passphrase and gives the proof.
-pub fn proof(keyboard: &Keyboard, name: CustodianName) -> anyhow::Result<CustodianProof> {
+fn proof(keyboard: &Keyboard, name: CustodianName) -> anyhow::Result<CustodianProof> {
     let passphrase = needed(keyboard.secret(&format!("passphrase of {name}"))?)?;
     Ok(CustodianProof { name, passphrase })
 }
@@ -186,6 +188,7 @@ impl KeysCommand {
         let done = match self {
             KeysCommand::Ceremony(ceremony) => ceremony.run(),
             KeysCommand::CeremonyRecord(record) => record.run(),
+            KeysCommand::CeremonyAbort(door) => abort_ceremony(&door),
             KeysCommand::VerifyRecord(verify) => verify.run(),
             KeysCommand::Custodian(custodian) => custodian.run(),
             KeysCommand::List(list) => list.run(),
@@ -206,6 +209,17 @@ fn identity(door: &Door) -> anyhow::Result<Verdict> {
     } else {
         println!("record       {record}\ndistribution {distribution}\nterminal     {terminal}");
     }
+    Ok(Verdict::Yes)
+}
+
+fn abort_ceremony(door: &Door) -> anyhow::Result<Verdict> {
+    let mut office = door.open()?;
+    let ceremony = match office.ask(Command::CeremonyStatus {})? {
+        Reply::Ceremony { state } => state.ceremony,
+        other => return Err(unexpected(&other)),
+    };
+    office.ask(Command::AbortCeremony { ceremony })?;
+    println!("{}", if door.json { json!({ "aborted": ceremony }).to_string() } else { format!("aborted {ceremony}") });
     Ok(Verdict::Yes)
 }
 

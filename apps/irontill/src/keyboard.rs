@@ -84,8 +84,9 @@ impl Keyboard {
 
     /// A secret line; `None` at the end of input.
     pub fn secret(&self, prompt: &str) -> anyhow::Result<Option<SecretBytes>> {
-        self.prompt(prompt);
+        // Quiet before the prompt: what is typed at once must neither be shown nor lost.
         let _quiet = if self.is_terminal { Some(Quiet::new(&self.input)?) } else { None };
+        self.prompt(prompt);
         Ok(self.read()?.map(|line| SecretBytes::copy_from(&line)))
     }
 
