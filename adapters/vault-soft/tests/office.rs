@@ -782,7 +782,7 @@ fn only_exportable_terminal_keys_of_the_terminal_leave() {
     let kept = tmk_of(host, Usage::TerminalMaster, false);
     assert_eq!(refusal(make(host, terminal, request, &kept)), Refusal::NotExportable);
     let issuers = tmk_of(host, Usage::IssuerMasterAc, true);
-    assert_eq!(refusal(make(host, terminal, request, &issuers)), Refusal::WrongKey);
+    assert_eq!(refusal(make(host, terminal, request, &issuers)), Refusal::NotPermitted);
     let other = Owner::new("10000002").unwrap();
     let generate = Command::GenerateKey {
         usage: Usage::TerminalMaster,
