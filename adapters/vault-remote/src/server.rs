@@ -25,6 +25,9 @@ const SHARED_SOCKET_MODE: u32 = 0o666;
 pub trait BatchExecutor: Send + Sync {
     /// One reply for each command, in order.
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply>;
+
+    /// Told of a peer that is cut off for what it may not do, before the refusal leaves.
+    fn breached(&self, _caller: Caller, _how: &Parting) {}
 }
 
 impl<F: Fn(Caller, &[Command]) -> Vec<Reply> + Send + Sync> BatchExecutor for F {
@@ -315,6 +318,7 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
     let (pid, uid) = (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw());
     shared.log.note(&ServerEvent::Connected { connection, caller, pid, uid });
     if !config.allowed_uids.contains(&uid) {
+        shared.executor.breached(caller, &Parting::WrongUser(uid));
         return parted(Parting::WrongUser(uid));
     }
     if connections.open.len() >= CONNECTIONS_MAX {
@@ -379,6 +383,9 @@ fn parting(error: &FrameError) -> Parting {
 
 fn answer(peer: &Peer<'_>, outgoing: &mut Outgoing, request: &SocketRequest) -> Result<(), Parting> {
     let refused = breach(peer.caller, request);
+    if let Some(why) = &refused {
+        peer.shared.executor.breached(peer.caller, why);
+    }
     let replies = if refused.is_some() {
         let refused = || Reply::Refused { why: Refusal::NotPermitted };
         request.commands.iter().map(|_| refused()).collect()

@@ -1,4 +1,4 @@
-//! Time for limits and validity, exchangeable so that a simulator can own it.
+//! Time for limits, validity, records and expiry, exchangeable so that a simulator can own it.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +13,12 @@ pub trait Clock: Send + Sync {
     /// of the limits are counted from the clock's fixed moment.
     fn today(&self) -> Option<u32> {
         None
+    }
+
+    /// Unix time in milliseconds, for records and for what expires: the machine's, unless a simulator owns time.
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

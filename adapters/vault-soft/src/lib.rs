@@ -8,43 +8,74 @@
 //! * **Start here:** [`SoftVault::execute`], then `vault.rs` for what each command does.
 
 mod account;
+mod audit_medium;
+mod audit_trail;
 mod authentication;
 mod card;
+mod ceremonies;
 mod clock;
 mod cryptogram;
+mod custodians;
 mod dukpt;
 mod entropy;
 mod exchange;
 mod key_block;
 mod limits;
+mod office;
 mod passphrase;
 mod pin;
 mod pin_guard;
 mod refusal;
+mod remote_load;
 mod sealing;
 mod secret_memory;
 mod secrets;
 mod service;
+mod set_aside;
+mod signing;
 mod stack;
+mod stretching;
 mod transport;
 mod tries;
 mod vault;
 pub mod vault_file;
 mod working_keys;
 
+pub use audit_medium::{AuditBytes, AuditFiles, AuditMedium, AuditMemory, audit_paths};
+pub use audit_trail::AuditError;
+pub use ceremonies::CEREMONY_TIMEOUT_MS;
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyFailure, SystemEntropy};
 pub use limits::{
     ACCOUNT_DATA_FAILURES_PER_MINUTE_MAX, CARD_CODE_FAILURES_PER_DAY_MAX, CARD_CODE_FAILURES_PER_MINUTE_MAX,
-    CRYPTOGRAM_FAILURES_PER_MINUTE_MAX, MAC_FAILURES_PER_MINUTE_MAX, MALFORMED_PIN_BLOCKS_PER_DAY_MAX,
-    PIN_FAILURES_PER_DAY_MAX, PIN_FAILURES_PER_MINUTE_MAX,
+    CRYPTOGRAM_FAILURES_PER_MINUTE_MAX, CUSTODIAN_FAILURES_PER_MINUTE_MAX, MAC_FAILURES_PER_MINUTE_MAX,
+    MALFORMED_PIN_BLOCKS_PER_DAY_MAX, PIN_FAILURES_PER_DAY_MAX, PIN_FAILURES_PER_MINUTE_MAX,
 };
+pub use office::REFUSALS_RECORDED_PER_MINUTE_MAX;
 pub use passphrase::{PASSPHRASE_BYTES_MIN, Passphrase};
 pub use pin_guard::{CARDS_REMEMBERED_MAX, PIN_BLOCKS_REMEMBERED_MAX, PINS_PER_CARD_PER_DAY_MAX};
+pub use remote_load::{LOAD_REQUEST_LIFETIME_MS, LOAD_TOKEN_LIFETIME_S};
 pub use secret_memory::{SecretBox, SecretBytesBox, SecretMemory, keep_crypto_heap_secret, secret_memory};
 pub use secrets::{MASTER_KEY_BYTES, MasterSecrets, VaultKind};
 pub use service::LocalKeys;
+pub use set_aside::set_audit_aside;
+pub use signing::{verify_audit_head, verify_record, verify_signature};
 pub use stack::with_clean_stack;
 pub use tries::TryFile;
 pub use vault::SoftVault;
 pub use vault_file::VaultFileError;
+
+/// Begins the audit trail of a vault, before its file is written with [`MasterSecrets::with_audit`], or after an older
+/// trail was set aside.
+///
+/// # Errors
+/// [`AuditError`]; a trail of another vault in the same place is one.
+pub fn begin_audit(
+    secrets: &MasterSecrets,
+    medium: Box<dyn AuditMedium>,
+    why: keys::Beginning,
+    clock: &dyn Clock,
+) -> Result<(), AuditError> {
+    let master = paycrypto::mac::HmacSha256Key::new(secrets.master_key.expose());
+    office::begin(medium, &master, why, clock.unix_ms())
+}

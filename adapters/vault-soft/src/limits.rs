@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::tries::TryFile;
 use keys::Refusal;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Wrong PINs or malformed PIN blocks of one card that are answered in a minute.
@@ -27,11 +28,15 @@ pub const CRYPTOGRAM_FAILURES_PER_MINUTE_MAX: u32 = 30;
 pub const MAC_FAILURES_PER_MINUTE_MAX: u32 = 1000;
 /// Undecipherable account data of one device that is answered in a minute.
 pub const ACCOUNT_DATA_FAILURES_PER_MINUTE_MAX: u32 = 100;
+/// Wrong passphrases of one custodian that are answered in a minute.
+pub const CUSTODIAN_FAILURES_PER_MINUTE_MAX: u32 = 5;
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 /// Subjects remembered at once; the one whose window began first makes room.
 const SUBJECTS_MAX: usize = 65_536;
+/// Subjects at their limit that wait to be recorded; more of them are one flood.
+const TRIPPED_MAX: usize = 64;
 
 /// Length of what a card is known by here: see [`crate::vault::SoftVault`]'s guess class.
 pub const GUESS_CLASS_BYTES: usize = 16;
@@ -51,6 +56,8 @@ pub enum Subject {
     PinSource(String),
     /// Account data of a device.
     AccountData(String),
+    /// Passphrases of a custodian; of all names that nobody has, by the empty name.
+    Custodian(String),
 }
 
 struct Limits {
@@ -67,6 +74,7 @@ impl Subject {
             Self::Mac(_) => (MAC_FAILURES_PER_MINUTE_MAX, u32::MAX),
             Self::PinSource(_) => (MALFORMED_PIN_BLOCKS_PER_DAY_MAX, MALFORMED_PIN_BLOCKS_PER_DAY_MAX),
             Self::AccountData(_) => (ACCOUNT_DATA_FAILURES_PER_MINUTE_MAX, u32::MAX),
+            Self::Custodian(_) => (CUSTODIAN_FAILURES_PER_MINUTE_MAX, u32::MAX),
         };
         Limits { per_minute, per_day }
     }
@@ -77,6 +85,20 @@ impl Subject {
             Self::Pin(class) => Some(*class),
             Self::CardCode(class) => Some(core::array::from_fn(|i| class[i] ^ 0xC5)),
             _ => None,
+        }
+    }
+
+    /// For the audit. A guess class names no card to whoever has no vault; a PAN never comes here.
+    fn text(&self) -> String {
+        match self {
+            Self::Pin(class) => format!("PIN of guess class {}", keys::hex(class)),
+            Self::CardCode(class) => format!("card code of guess class {}", keys::hex(class)),
+            Self::Cryptogram(class) => format!("cryptogram of guess class {}", keys::hex(class)),
+            Self::Mac(owner) => format!("MAC under keys of {owner}"),
+            Self::PinSource(owner) => format!("PIN blocks under keys of {owner}"),
+            Self::AccountData(device) => format!("account data of {device}"),
+            Self::Custodian(name) if name.is_empty() => "passphrase of unknown custodians".to_owned(),
+            Self::Custodian(name) => format!("passphrase of custodian {name}"),
         }
     }
 }
@@ -114,6 +136,11 @@ impl Window {
         self.failures = self.failures.saturating_add(1);
         self.failures_of_day = self.failures_of_day.saturating_add(1);
     }
+
+    /// Whether the failure just counted was the last one that is answered.
+    fn reaches(&self, limits: &Limits) -> bool {
+        self.failures == limits.per_minute || self.failures_of_day == limits.per_day
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -127,12 +154,15 @@ pub struct GuessLimiter {
     clock: Box<dyn Clock>,
     windows: Mutex<BTreeMap<Subject, Window>>,
     tries: Option<TryFile>,
+    tripped: Mutex<Vec<String>>,
+    has_tripped: AtomicBool,
 }
 
 impl GuessLimiter {
     /// Nothing has failed yet.
     pub fn new(clock: Box<dyn Clock>) -> Self {
-        Self { clock, windows: Mutex::new(BTreeMap::new()), tries: None }
+        let has_tripped = AtomicBool::new(false);
+        Self { clock, windows: Mutex::default(), tries: None, tripped: Mutex::default(), has_tripped }
     }
 
     /// Keeps the day's failures in a file as well, and knows those that are in it.
@@ -153,6 +183,28 @@ impl GuessLimiter {
     fn now(&self) -> Now {
         let ms = self.clock.now_ms();
         Now { ms, day: self.clock.today().map_or(ms / DAY_MS, u64::from) }
+    }
+
+    /// The clock that it counts by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Subjects that reached their limit since the last call, in words.
+    pub fn take_tripped(&self) -> Vec<String> {
+        if !self.has_tripped.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.has_tripped.store(false, Ordering::Release);
+        core::mem::take(&mut *self.tripped.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn trip(&self, subject: String) {
+        let mut tripped = self.tripped.lock().unwrap_or_else(PoisonError::into_inner);
+        if tripped.len() < TRIPPED_MAX {
+            tripped.push(subject);
+        }
+        self.has_tripped.store(true, Ordering::Release);
     }
 
     fn windows(&self) -> MutexGuard<'_, BTreeMap<Subject, Window>> {
@@ -191,12 +243,19 @@ impl GuessLimiter {
         if let (Some(tag), Some(tries)) = (subject.durable_tag(), &self.tries) {
             tries.note(&tag, now.day).map_err(|_| Refusal::Unavailable)?;
         }
+        let failures_on_file = self.failures_on_file(&subject, now.day);
         let mut windows = self.windows();
         if windows.len() >= SUBJECTS_MAX && !windows.contains_key(&subject) {
             make_room(&mut windows, now);
         }
         let fresh = Window { began_ms: now.ms, failures: 0, day: now.day, failures_of_day: 0 };
-        windows.entry(subject).or_insert(fresh).count(now);
+        let (limits, text) = (subject.limits(), subject.text());
+        let window = windows.entry(subject).or_insert(fresh);
+        window.count(now);
+        // A restart may have forgotten the window but not the file.
+        if window.reaches(&limits) || failures_on_file == limits.per_day {
+            self.trip(text);
+        }
         Ok(())
     }
 }
@@ -216,7 +275,7 @@ fn make_room(windows: &mut BTreeMap<Subject, Window>, now: Now) {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     #[derive(Clone, Default)]
     struct Hand(Arc<AtomicU64>);
@@ -237,6 +296,8 @@ mod tests {
             limiter.note(card.clone(), false).unwrap();
         }
         assert_eq!(limiter.check(&card), Err(Refusal::RateLimited));
+        assert_eq!(limiter.take_tripped(), ["PIN of guess class 01010101010101010101010101010101"]);
+        assert!(limiter.take_tripped().is_empty());
         assert_eq!(limiter.check(&Subject::Pin([2; 16])), Ok(()));
         assert_eq!(limiter.check(&Subject::Cryptogram([1; 16])), Ok(()));
         hand.0.store(MINUTE_MS, Ordering::Relaxed);

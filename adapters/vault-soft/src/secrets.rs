@@ -9,7 +9,9 @@ use types::{Secret, SecretBytes};
 /// Length of the master key in bytes: AES-256 strength.
 pub const MASTER_KEY_BYTES: usize = 32;
 
-const VERSION: u8 = 1;
+/// Of vaults made before there was an audit.
+const VERSION_1: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Whose vault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct MasterSecrets {
     pub(crate) master_key: SecretBox<[u8; MASTER_KEY_BYTES]>,
     /// RSA private key, PKCS#8.
     pub(crate) transport_key: Option<SecretBytesBox>,
+    /// Whether the vault has had an audit trail from its first day, and does not open without one.
+    pub(crate) audited: bool,
 }
 
 fn empty_master_key() -> SecretBox<[u8; MASTER_KEY_BYTES]> {
@@ -44,7 +48,7 @@ impl MasterSecrets {
             VaultKind::Host => Some(transport::generate()?),
             VaultKind::Terminal => None,
         };
-        Ok(Self { master_key, transport_key })
+        Ok(Self { master_key, transport_key, audited: false })
     }
 
     /// A vault with this master key and no transport key.
@@ -52,13 +56,20 @@ impl MasterSecrets {
     pub fn from_master_key(master_key: Secret<MASTER_KEY_BYTES>) -> Self {
         let mut kept = empty_master_key();
         kept.expose_mut().copy_from_slice(master_key.expose());
-        Self { master_key: kept, transport_key: None }
+        Self { master_key: kept, transport_key: None, audited: false }
     }
 
     /// Adds a transport key (RSA, PKCS#8 DER).
     #[must_use]
     pub fn with_transport_key(self, pkcs8: SecretBytes) -> Self {
         Self { transport_key: Some(SecretBytesBox::copy_from(pkcs8.expose())), ..self }
+    }
+
+    /// Makes the audit trail a part of the vault: it will not open without one. To be said before the vault file is
+    /// written and after the trail was begun ([`crate::begin_audit`]).
+    #[must_use]
+    pub fn with_audit(self) -> Self {
+        Self { audited: true, ..self }
     }
 }
 
@@ -68,15 +79,18 @@ impl Encode for MasterSecrets {
         writer.option(self.transport_key.as_ref(), |writer, key| {
             writer.bytes(key.expose());
         });
+        writer.bool(self.audited);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        if reader.u8()? != VERSION {
-            return Err(reader.malformed("vault secrets version 1"));
+        let version = reader.u8()?;
+        if !(VERSION_1..=VERSION).contains(&version) {
+            return Err(reader.malformed("vault secrets version 1 or 2"));
         }
         let mut master_key = empty_master_key();
         master_key.expose_mut().copy_from_slice(reader.raw(MASTER_KEY_BYTES, "a master key")?);
         let transport_key = reader.option(Reader::bytes)?.map(SecretBytesBox::copy_from);
-        Ok(Self { master_key, transport_key })
+        let audited = version > VERSION_1 && reader.bool()?;
+        Ok(Self { master_key, transport_key, audited })
     }
 }

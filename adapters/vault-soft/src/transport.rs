@@ -47,8 +47,13 @@ impl TransportKey {
 
     /// Opens an OAEP ciphertext.
     pub fn decipher(&self, ciphertext: &[u8]) -> Result<SecretBytes, Refusal> {
+        self.decipher_labelled(ciphertext, None)
+    }
+
+    /// Opens an OAEP ciphertext that is bound to a label.
+    pub fn decipher_labelled(&self, ciphertext: &[u8], label: Option<&[u8]>) -> Result<SecretBytes, Refusal> {
         let mut buffer = Zeroizing::new(vec![0; self.private.min_output_size()]);
-        let opened = self.private.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut buffer, None);
+        let opened = self.private.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut buffer, label);
         let plaintext = opened.map_err(|_| Refusal::NotAuthentic)?;
         Ok(SecretBytes::copy_from(plaintext))
     }
@@ -56,6 +61,11 @@ impl TransportKey {
 
 /// Enciphers a key to a recipient's SubjectPublicKeyInfo.
 pub fn encipher_to(recipient: &[u8], key: &[u8]) -> Result<Vec<u8>, Refusal> {
+    encipher_labelled(recipient, key, None)
+}
+
+/// Enciphers a key to a recipient's SubjectPublicKeyInfo, bound to a label.
+pub fn encipher_labelled(recipient: &[u8], key: &[u8], label: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
     if recipient.len() > PUBLIC_KEY_BYTES_MAX {
         return Err(Refusal::Parameter);
     }
@@ -65,7 +75,7 @@ pub fn encipher_to(recipient: &[u8], key: &[u8]) -> Result<Vec<u8>, Refusal> {
     }
     let public = OaepPublicEncryptingKey::new(public).map_err(|_| Refusal::Parameter)?;
     let mut ciphertext = vec![0; public.ciphertext_size()];
-    let written = public.encrypt(&OAEP_SHA256_MGF1SHA256, key, &mut ciphertext, None);
+    let written = public.encrypt(&OAEP_SHA256_MGF1SHA256, key, &mut ciphertext, label);
     let length = written.map_err(|_| Refusal::Unavailable)?.len();
     ciphertext.truncate(length);
     Ok(ciphertext)

@@ -1,13 +1,17 @@
 //! What each command does.
 
 use crate::account::{Account, token_of};
+use crate::audit_medium::AuditMedium;
+use crate::audit_trail::AuditError;
 use crate::clock::Clock;
 use crate::cryptogram::{self, CryptogramCase};
 use crate::entropy::Entropy;
 use crate::key_block::{KeyUse, check_value, checked_key, draw_key, protects, unwrap, wrap};
 use crate::limits::{GUESS_CLASS_BYTES, GuessLimiter, Subject};
+use crate::office::{self, Office};
 use crate::pin_guard::PinGuard;
 use crate::refusal::{of_crypto, of_entropy};
+use crate::remote_load::Identity;
 use crate::sealing::SealingKey;
 use crate::secret_memory::SecretBox;
 use crate::secrets::MasterSecrets;
@@ -16,9 +20,9 @@ use crate::transport::{self, TransportKey};
 use crate::tries::TryFile;
 use crate::working_keys::Wrapper;
 use keys::{
-    Algorithm, AnyKeyBlock, Caller, Command, CryptogramScheme, KeyBlock, KeyCheckValue, KeyEncryption, KeyHeader,
-    MacAlgorithm, MessageMac, Owner, PinTranslationPolicy, Refusal, Reply, SealedAccount, TerminalMaster,
-    TrackEncryption, Usage, UsageMarker, Validity, may_say,
+    Algorithm, AnyKeyBlock, AuditAct, AuditEntry, Caller, Command, CryptogramScheme, KeyBlock, KeyCheckValue,
+    KeyEncryption, KeyHeader, MacAlgorithm, MessageMac, Owner, PinTranslationPolicy, Refusal, Reply, SealedAccount,
+    TerminalMaster, TrackEncryption, Usage, UsageMarker, Validity, audit_text, may_say,
 };
 use machine::wire::Encode;
 use paycrypto::key_wrap::{unwrap_ecb, wrap_ecb};
@@ -48,7 +52,7 @@ pub(crate) type Answer = Result<Reply, Refusal>;
 ///
 /// It holds the master key and what derives from it; all other keys come with each command as key blocks.
 pub struct SoftVault {
-    key_blocks: SealingKey,
+    pub(crate) key_blocks: SealingKey,
     accounts: SealingKey,
     blobs: SealingKey,
     pub(crate) marks: SealingKey,
@@ -59,6 +63,8 @@ pub struct SoftVault {
     pub(crate) limiter: GuessLimiter,
     pub(crate) guard: PinGuard,
     pub(crate) policy: PinTranslationPolicy,
+    pub(crate) identity: Identity,
+    pub(crate) office: Option<Office>,
 }
 
 impl core::fmt::Debug for SoftVault {
@@ -89,6 +95,8 @@ impl SoftVault {
             limiter: GuessLimiter::new(clock),
             guard: PinGuard::new(HmacSha256Key::new(&*Zeroizing::new(master.mac(&[b"irontill pin guard key 1\0"])))),
             policy: PinTranslationPolicy::default(),
+            identity: Identity::derive(&master),
+            office: None,
         }
     }
 
@@ -108,19 +116,146 @@ impl SoftVault {
         Ok(self)
     }
 
+    /// Like [`SoftVault::new`], with an audit trail: every administrative act is on stable storage before its reply
+    /// leaves. `program` is recorded as what opened the vault; a terminal's vault, opened with every sale, gives none.
+    ///
+    /// # Errors
+    /// [`AuditError`] if the trail is not in order. The vault must not serve then.
+    pub fn with_audit(
+        secrets: MasterSecrets,
+        entropy: Box<dyn Entropy>,
+        clock: Box<dyn Clock>,
+        medium: Box<dyn AuditMedium>,
+        program: Option<&str>,
+    ) -> Result<Self, AuditError> {
+        let mut vault = stack::with_clean_stack(|| Self::derive(&secrets, entropy, clock));
+        let at_ms = vault.limiter.clock().unix_ms();
+        let open = || {
+            let master = HmacSha256Key::new(secrets.master_key.expose());
+            Office::open(medium, &master, secrets.audited, at_ms)
+        };
+        let office = stack::with_clean_stack(open)?;
+        if let Some(program) = program {
+            let act = AuditAct::VaultOpened { program: audit_text(program) };
+            vault.note(&office, &mut office.state(), None, act);
+        }
+        office.commit()?;
+        vault.office = Some(office);
+        Ok(vault)
+    }
+
+    /// Records that a connection broke the caller table and is cut off.
+    ///
+    /// # Errors
+    /// [`AuditError`] if it cannot be recorded.
+    pub fn note_breach(&self, caller: Caller, how: &str) -> Result<(), AuditError> {
+        let Some(office) = &self.office else { return Ok(()) };
+        let clock = self.limiter.clock();
+        let act = AuditAct::Breach { how: audit_text(how) };
+        office.note_refusal(AuditEntry { at_ms: clock.unix_ms(), caller: Some(caller), act }, clock.now_ms());
+        office.commit()
+    }
+
+    /// Why nothing is recorded any more, if so. Administrative commands are refused from then on.
+    #[must_use]
+    pub fn audit_fault(&self) -> Option<AuditError> {
+        self.office.as_ref().and_then(|office| office.state().trail.fault().cloned())
+    }
+
     /// Executes a batch in order for a caller whose identity has been established; one reply for each command.
     #[must_use]
     pub fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
-        let answer = |command: &Command| {
-            let answer = if may_say(caller, command) { self.carry_out(command) } else { Err(Refusal::NotPermitted) };
-            answer.unwrap_or_else(|why| Reply::Refused { why })
+        self.end_overdue_ceremony();
+        let mut waits_for_record = Vec::with_capacity(commands.len());
+        let mut answer = |command: &Command| {
+            let may = may_say(caller, command);
+            let answer = if may { self.carry_out_for_office(caller, command) } else { Err(Refusal::NotPermitted) };
+            let reply = answer.unwrap_or_else(|why| Reply::Refused { why });
+            waits_for_record.push(self.record(caller, command, &reply));
+            reply
         };
         // An enum is moved whole, and what a small reply leaves unused carries along whatever lay on the stack before it:
         // keys, for one. So replies leave the stack that is wiped only as the bytes they mean.
         let encoded: Vec<Zeroizing<Vec<u8>>> = stack::with_clean_stack(|| {
             commands.iter().map(|command| Zeroizing::new(answer(command).to_bytes())).collect()
         });
-        encoded.iter().map(|bytes| Reply::from_bytes(bytes).expect("a reply reads what it wrote")).collect()
+        let decoded = |bytes: &Zeroizing<Vec<u8>>| Reply::from_bytes(bytes).expect("a reply reads what it wrote");
+        self.settle(caller, encoded.iter().map(decoded).collect(), &waits_for_record)
+    }
+
+    /// Records an act; says whether its reply must wait for the record.
+    fn record(&self, caller: Caller, command: &Command, reply: &Reply) -> bool {
+        let Some(office) = &self.office else { return false };
+        let clock = self.limiter.clock();
+        match caller {
+            // The way of every payment: nothing to look at.
+            Caller::Host if !matches!(reply, Reply::Refused { .. }) => false,
+            _ => office.record(caller, command, reply, clock.unix_ms(), clock.now_ms()),
+        }
+    }
+
+    /// Lets replies go once what they rest on is durable; without it, those that rest on a record are refused.
+    fn settle(&self, caller: Caller, replies: Vec<Reply>, waits_for_record: &[bool]) -> Vec<Reply> {
+        let Some(office) = &self.office else { return replies };
+        for subject in self.limiter.take_tripped() {
+            let act = AuditAct::LimitTripped { subject: audit_text(&subject) };
+            self.note(office, &mut office.state(), Some(caller), act);
+        }
+        if office.commit().is_ok() {
+            return replies;
+        }
+        let refused = |(reply, waits): (Reply, &bool)| {
+            let rests_on_state = *waits || caller == Caller::Administration;
+            if rests_on_state { Reply::Refused { why: Refusal::Unavailable } } else { reply }
+        };
+        replies.into_iter().zip(waits_for_record).map(refused).collect()
+    }
+
+    fn carry_out_for_office(&self, caller: Caller, command: &Command) -> Answer {
+        match command {
+            Command::ReadAudit { from, count } => self.read_audit(*from, *count),
+            Command::RegisterCustodian { custodian, approver } => {
+                self.register_custodian(caller, custodian, approver.as_ref())
+            }
+            Command::RemoveCustodian { name, approver } => self.remove_custodian(caller, name, approver),
+            Command::ChangePassphrase { custodian, passphrase } => {
+                self.change_passphrase(caller, custodian, passphrase)
+            }
+            Command::ListCustodians {} => self.list_custodians(),
+            Command::OpenCeremony { usage, algorithm, owner, version, exportable, components } => {
+                self.open_ceremony(caller, header(*usage, *algorithm, owner, *version, *exportable), *components)
+            }
+            Command::EnterComponent { ceremony, custodian, component, expected } => {
+                self.enter_component(caller, *ceremony, custodian, component, expected.as_ref())
+            }
+            Command::DrawComponent { ceremony, custodian } => self.draw_component(caller, *ceremony, custodian),
+            Command::CeremonyStatus {} => self.ceremony_status(),
+            Command::CompleteCeremony { ceremony, expected } => {
+                self.complete_ceremony(caller, *ceremony, expected.as_ref())
+            }
+            Command::AbortCeremony { ceremony } => self.abort_ceremony(caller, *ceremony),
+            Command::ReadCeremonyRecord { ceremony } => self.read_ceremony_record(*ceremony),
+            other => self.carry_out_for_loading(caller, other),
+        }
+    }
+
+    fn carry_out_for_loading(&self, caller: Caller, command: &Command) -> Answer {
+        match command {
+            Command::VaultIdentity {} => self.vault_identity(),
+            Command::PinDistributionHost { public_key } => self.pin_distribution_host(caller, *public_key),
+            Command::BeginRemoteLoad { owner } => self.begin_remote_load(owner),
+            Command::MakeLoadToken { request, terminal, key } => self.make_load_token(caller, request, terminal, key),
+            Command::AcceptLoadToken { token } => self.accept_load_token(caller, token),
+            other => self.carry_out(other),
+        }
+    }
+
+    fn read_audit(&self, from: u64, count: u16) -> Answer {
+        let office = self.office()?;
+        let mut state = office.state();
+        state.trail.commit().map_err(|_| Refusal::Unavailable)?;
+        let page = office::page(&mut state.trail, from, count, |message| self.identity.record.sign(message));
+        page.map(|page| Reply::AuditPage { page }).map_err(|_| Refusal::Unavailable)
     }
 
     fn carry_out(&self, command: &Command) -> Answer {

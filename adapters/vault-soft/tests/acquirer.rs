@@ -245,6 +245,28 @@ fn a_key_is_used_on_its_days_only() {
     assert_eq!(refusal(&one(&vault, Caller::Administration, check)), Some(Refusal::NotAuthentic));
 }
 
+/// A key block as 0.1.0 wrote it under the master key 00 01 … 1F, made by Python's cryptography package from the layout
+/// alone. Journals are full of them.
+const BLOCK_OF_0_1_0: &str = concat!(
+    "010201000000083132333435363738000000010000002D01404142434445464748494A4B24F104CF4813522BAC851699",
+    "C23D4A58C1D439D5B06B7DEF2C3DD0C543AFD498",
+);
+
+#[test]
+fn a_key_block_of_0_1_0_still_opens() {
+    use machine::wire::Encode;
+    let master = types::Secret::copy_from(&core::array::from_fn::<u8, 32, _>(|i| i as u8)).unwrap();
+    let vault = vault_with_clock(MasterSecrets::from_master_key(master), Box::new(Calendar::default()));
+    let bytes = unhex(BLOCK_OF_0_1_0);
+    let key = keys::AnyKeyBlock::from_bytes(&bytes).unwrap();
+    assert_eq!(key.to_bytes(), bytes);
+    assert_eq!((key.header.usage, key.header.validity), (Usage::TerminalMaster, Validity::ALWAYS));
+    match one(&vault, Caller::Administration, Command::CheckKey { key }) {
+        Reply::KeyCheck { check } => assert_eq!(check.0, [0x08, 0xD7, 0xB4, 0xFB]),
+        other => panic!("{other:?}"),
+    }
+}
+
 // DUKPT.
 
 const X9_24_MESSAGE: &[u8] = b"4012345678909D987";

@@ -5,14 +5,14 @@
 mod world;
 
 use keys::{
-    Algorithm, AnyKeyBlock, Caller, Command, CommandKind, EncipheredPinBlock, KeyBlock, PinEncryption, PinFormat,
-    PinSource, PinTranslation, PinTranslationPolicy, Refusal, Reply, Usage, Validity, nameable_usages, permitted,
-    pin_translation,
+    Algorithm, AnyKeyBlock, Caller, Command, CommandKind, CustodianName, CustodianProof, EncipheredPinBlock, KeyBlock,
+    PinEncryption, PinFormat, PinSource, PinTranslation, PinTranslationPolicy, Refusal, Reply, Usage, Validity,
+    nameable_usages, permitted, pin_translation,
 };
 use machine::wire::Encode;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use types::{Expiry, Pan, Pin};
+use types::{Expiry, Pan, Pin, SecretBytes};
 use vault_soft::{MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
 use world::*;
 
@@ -62,17 +62,21 @@ fn slots(world: &World) -> Vec<(Command, Vec<AnyKeyBlock>)> {
     };
     let commands = examples(world, &note);
     let all = seen.into_inner();
-    let stands =
-        |command: &Command, block: &AnyKeyBlock| replaced(&command.to_bytes(), &block.to_bytes(), &[]).is_some();
+    let place = |command: &Command, block: &AnyKeyBlock| {
+        let (bytes, own) = (command.to_bytes(), block.to_bytes());
+        bytes.windows(own.len()).position(|window| window == own)
+    };
     commands
         .into_iter()
         .map(|command| {
             let mut own: Vec<AnyKeyBlock> = Vec::new();
             for block in &all {
-                if !own.contains(block) && stands(&command, block) {
+                if !own.contains(block) && place(&command, block).is_some() {
                     own.push(block.clone());
                 }
             }
+            // In the order of the command's fields.
+            own.sort_by_key(|block| place(&command, block));
             (command, own)
         })
         .collect()
@@ -183,6 +187,84 @@ fn a_usage_is_only_named_where_the_table_has_it() {
                         assert_eq!(outcome, Outcome::Answered, "{usage:?} {algorithm:?}");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Ceremonies: every usage × algorithm × caller, on a vault where everything else is in place.
+#[test]
+fn a_ceremony_makes_what_the_table_and_the_usage_allow() {
+    let world = &build();
+    for name in ["li.wei", "wang.fang"] {
+        let passphrase = SecretBytes::copy_from(b"correct horse battery");
+        let custodian = CustodianProof { name: CustodianName::new(name).unwrap(), passphrase };
+        let register = Command::RegisterCustodian { custodian, approver: None };
+        assert_eq!(one(&world.host, Caller::Administration, register).name(), "Done");
+    }
+    let mut opened = 0_u32;
+    for usage in Usage::ALL {
+        for algorithm in Algorithm::ALL {
+            for caller in Caller::ALL {
+                let may = nameable_usages(caller, CommandKind::OpenCeremony).contains(&usage);
+                let (owner, exportable) = (owner(ISSUER), false);
+                let open = Command::OpenCeremony { usage, algorithm, owner, version: 1, exportable, components: 2 };
+                match one(&world.host, caller, Command::from_bytes(&open.to_bytes()).unwrap()) {
+                    Reply::Ceremony { state } => {
+                        assert!(may && usage.suits(algorithm), "{caller:?} {usage:?} {algorithm:?}");
+                        let abort = Command::AbortCeremony { ceremony: state.ceremony };
+                        assert_eq!(one(&world.host, Caller::Administration, abort).name(), "Done");
+                        opened += 1;
+                    }
+                    reply => {
+                        let expected = if may { Refusal::WrongKey } else { Refusal::NotPermitted };
+                        assert_eq!(refusal(&reply), Some(expected), "{caller:?} {usage:?} {algorithm:?}");
+                        assert!(!may || !usage.suits(algorithm), "{caller:?} {usage:?} {algorithm:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(opened > 20, "only {opened} ceremonies");
+}
+
+fn load_request(world: &World) -> (Vec<u8>, [u8; 32]) {
+    let Reply::VaultIdentity { distribution, .. } = one(&world.host, Caller::Administration, Command::VaultIdentity {})
+    else {
+        panic!("no identity")
+    };
+    let pin = Command::PinDistributionHost { public_key: distribution };
+    assert_eq!(one(&world.ped, Caller::Ped, pin).name(), "Done");
+    let Reply::VaultIdentity { terminal, .. } = one(&world.ped, Caller::Ped, Command::VaultIdentity {}) else {
+        panic!("no identity")
+    };
+    match one(&world.ped, Caller::Ped, Command::BeginRemoteLoad { owner: owner(ISSUER) }) {
+        Reply::LoadRequest { request } => (request, terminal),
+        other => panic!("no request: {other:?}"),
+    }
+}
+
+/// Remote loading: a real key of every usage × caller, and each called a terminal master key.
+#[test]
+fn a_load_token_carries_what_the_table_has() {
+    let world = &build();
+    let (request, terminal) = load_request(world);
+    for (usage, key) in blocks_of(world, &world.host) {
+        for caller in Caller::ALL {
+            let make = |key: AnyKeyBlock| Command::MakeLoadToken { request: request.clone(), terminal, key }.to_bytes();
+            let may = nameable_usages(caller, CommandKind::MakeLoadToken).contains(&usage);
+            let expected = if may { Outcome::Answered } else { Outcome::Refused(Refusal::NotPermitted) };
+            assert_eq!(say(&world.host, caller, &make(key.clone())), expected, "{caller:?} {usage:?}");
+            if usage != Usage::TerminalMaster {
+                let mut relabelled = key.clone();
+                relabelled.header.usage = Usage::TerminalMaster;
+                let outcome = say(&world.host, caller, &make(relabelled));
+                let why = if permitted(caller, CommandKind::MakeLoadToken) {
+                    Refusal::NotAuthentic
+                } else {
+                    Refusal::NotPermitted
+                };
+                assert_eq!(outcome, Outcome::Refused(why), "{caller:?} {usage:?} relabelled");
             }
         }
     }

@@ -6,7 +6,7 @@
 //! * **Never:** decides what a key may do (`vault-soft`) or who may say what (`keys`), writes a secret anywhere.
 //! * **Start here:** [`run`]; [`create_vault`] once before.
 //!
-//! Nothing but the vault file survives it, and that is written once: it may be killed at any moment.
+//! The vault file, written once, and the audit trail beside it survive it: it may be killed at any moment.
 
 mod bare;
 mod files;
@@ -16,22 +16,26 @@ mod sandbox;
 mod system_calls;
 mod user;
 
+pub use hardening::harden;
 pub use user::AsRoot;
+pub use vault_soft::{verify_audit_head, verify_record};
 
 use anyhow::{Context, ensure};
-use keys::{Caller, Command, Reply};
+use keys::{Beginning, Caller, Command, PinTranslationPolicy, Reply};
 use sandbox::{Enforcement, Sandbox};
 use signal_hook::iterator::Signals;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use types::SecretBytes;
-use vault_remote::{BatchExecutor, BoundSockets, KeyServer, ListenerConfig, ServerEvent};
+use vault_remote::{BatchExecutor, BoundSockets, KeyServer, ListenerConfig, Parting, ServerEvent};
 use vault_soft::{
-    MasterSecrets, Passphrase, SecretBytesBox, SecretMemory, SoftVault, SystemClock, SystemEntropy, VaultKind,
-    keep_crypto_heap_secret, secret_memory, vault_file, with_clean_stack,
+    AuditError, AuditFiles, MasterSecrets, Passphrase, SecretBytesBox, SecretMemory, SoftVault, SystemClock,
+    SystemEntropy, VaultKind, audit_paths, begin_audit, keep_crypto_heap_secret, secret_memory, set_audit_aside,
+    vault_file, with_clean_stack,
 };
 
 /// What is appended to the host's socket path to give the administration's.
@@ -39,6 +43,8 @@ const ADMINISTRATION_SUFFIX: &str = ".admin";
 const TRY_FILE_SUFFIX: &str = ".tries";
 /// Longest passphrase line that is read from standard input.
 const PASSPHRASE_LINE_BYTES_MAX: usize = 1024;
+/// What the audit says of who opened the vault.
+const PROGRAM: &str = concat!("irontill-keys ", env!("CARGO_PKG_VERSION"));
 /// What the process prints on standard output once its sockets answer.
 pub const READY_LINE: &str = "ready";
 
@@ -69,6 +75,10 @@ pub struct KeyProcessConfig {
     pub strict: bool,
     /// Stops when standard input ends: a parent that dies takes its key process along.
     pub stop_with_standard_input: bool,
+    /// Sets an audit trail aside that is not in order, for this reason, and begins a new one.
+    pub set_audit_aside: Option<String>,
+    /// PIN translations that hide less than their source did and are allowed by name.
+    pub pin_translation: PinTranslationPolicy,
 }
 
 impl KeyProcessConfig {
@@ -92,6 +102,8 @@ impl KeyProcessConfig {
             kept_environment: Vec::new(),
             strict: false,
             stop_with_standard_input: false,
+            set_audit_aside: None,
+            pin_translation: PinTranslationPolicy::default(),
         }
     }
 
@@ -132,6 +144,16 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     };
     let passphrase = passphrase.context("passphrase file")?;
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).context("drawing the master key")?;
+    let secrets = secrets.with_audit();
+    // The trail first: a vault file that wants one is never there without it. A trail without a vault is of a vault
+    // that is gone, or of a crash just here; it is kept under another name.
+    let (trail, head) = audit_paths(vault_path);
+    let clock = SystemClock::default();
+    if trail.exists() || head.exists() {
+        set_audit_aside(&secrets, vault_path, "there was no vault file to it", &clock)?;
+    } else {
+        begin_audit(&secrets, Box::new(AuditFiles::open(vault_path)?), Beginning::Fresh, &clock)?;
+    }
     vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
 }
 
@@ -158,12 +180,45 @@ fn first_line_of_standard_input() -> std::io::Result<SecretBytesBox> {
     Ok(line)
 }
 
-struct Vault(SoftVault);
+struct Vault {
+    soft: SoftVault,
+    fault_logged: AtomicBool,
+}
+
+impl Vault {
+    fn log_fault(&self, fault: Option<AuditError>) {
+        if let Some(fault) = fault
+            && !self.fault_logged.swap(true, Ordering::Relaxed)
+        {
+            log::line(&format!("alarm administration=stopped {fault}"));
+        }
+    }
+}
 
 impl BatchExecutor for Vault {
     fn execute(&self, caller: Caller, commands: &[Command]) -> Vec<Reply> {
-        self.0.execute(caller, commands)
+        let replies = self.soft.execute(caller, commands);
+        if caller == Caller::Administration {
+            self.log_fault(self.soft.audit_fault());
+        }
+        replies
     }
+
+    fn breached(&self, caller: Caller, how: &Parting) {
+        self.log_fault(self.soft.note_breach(caller, &format!("{how:?}")).err());
+    }
+}
+
+/// What to do is in `docs/how-to/key-ceremony.md`; the message names it.
+const AUDIT_ADVICE: &str = "nothing is served; see docs/how-to/key-ceremony.md, \"When the audit does not open\"";
+
+/// Sets the audit trail of a vault aside without serving it. Gives the old trail's new name, if there was one.
+///
+/// # Errors
+/// If the vault does not open, a process serves it, or the files cannot be moved.
+pub fn set_vault_audit_aside(config: &KeyProcessConfig, reason: &str) -> anyhow::Result<Option<PathBuf>> {
+    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    Ok(set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?)
 }
 
 fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
@@ -171,9 +226,19 @@ fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
         create_vault(&config.vault_file, passphrase_path)?;
     }
     let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
-    let vault = SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()));
-    let vault = vault.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
-    Ok(Vault(vault))
+    if let Some(reason) = &config.set_audit_aside {
+        let aside = set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?;
+        log::line(&format!("audit set-aside={}", aside.unwrap_or_default().display()));
+    }
+    let medium = Box::new(AuditFiles::open(&config.vault_file)?);
+    let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
+    let soft = SoftVault::with_audit(secrets, entropy, clock, medium, Some(PROGRAM)).context(AUDIT_ADVICE)?;
+    let soft = soft.with_try_file(&try_file(&config.vault_file)).context("opening the try file")?;
+    if config.pin_translation != PinTranslationPolicy::default() {
+        log::line(&format!("weaker PIN translations are allowed: {:?}", config.pin_translation));
+    }
+    let soft = soft.with_pin_policy(config.pin_translation);
+    Ok(Vault { soft, fault_logged: AtomicBool::new(false) })
 }
 
 fn listeners(config: &KeyProcessConfig) -> Vec<ListenerConfig> {

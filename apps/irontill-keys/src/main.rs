@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use irontill_keys::{AsRoot, KeyProcessConfig, run};
+use keys::PinTranslationPolicy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +49,15 @@ struct Arguments {
     /// Leaves when standard input ends.
     #[arg(long, requires = "passphrase_file")]
     stop_with_stdin: bool,
+    /// Keeps an audit trail that is not in order under another name and begins a new one; the reason is recorded.
+    #[arg(long, value_name = "REASON")]
+    set_audit_aside: Option<String>,
+    /// Translate PINs from ISO format 3 to format 0, although equal PINs of a card then show as equal blocks.
+    #[arg(long)]
+    allow_pin_3_to_0: bool,
+    /// Translate PINs from ISO format 4 to format 0, although they go from AES to TDES then.
+    #[arg(long)]
+    allow_pin_4_to_0: bool,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +75,11 @@ fn main() -> ExitCode {
         kept_environment: arguments.kept_environment,
         strict: arguments.strict,
         stop_with_standard_input: arguments.stop_with_stdin,
+        set_audit_aside: arguments.set_audit_aside,
+        pin_translation: PinTranslationPolicy {
+            iso3_to_iso0: arguments.allow_pin_3_to_0,
+            iso4_to_iso0: arguments.allow_pin_4_to_0,
+        },
     };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,6 +24,7 @@ const ALLOWED: &[(c_long, &str)] = &[
     (libc::SYS_close, "partings"),
     (libc::SYS_exit, "threads"),
     (libc::SYS_exit_group, "end"),
+    (libc::SYS_fdatasync, "audit"),
     (libc::SYS_ftruncate, "secrets"),
     (libc::SYS_futex, "locks"),
     (libc::SYS_geteuid, "identity"),
@@ -38,6 +39,8 @@ const ALLOWED: &[(c_long, &str)] = &[
     (libc::SYS_munmap, "heap"),
     (libc::SYS_nanosleep, "pause"),
     (libc::SYS_ppoll, "waiting"),
+    (libc::SYS_pread64, "audit"),
+    (libc::SYS_pwrite64, "audit"),
     (libc::SYS_read, "frames"),
     (libc::SYS_recvfrom, "frames"),
     (libc::SYS_restart_syscall, "signals"),
@@ -58,7 +61,6 @@ const ALLOWED: &[(c_long, &str)] = &[
 
 /// Allowed where Landlock holds file names to the process's own folders.
 const ALLOWED_ON_FILES: &[(c_long, &str)] = &[
-    (libc::SYS_fdatasync, "durability"),
     (libc::SYS_fstat, "files"),
     (libc::SYS_fsync, "durability"),
     (libc::SYS_lseek, "files"),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use store_sqlite::{RecordSeal, SealRefused};
 use types::SecretBytes;
 use vault_soft::{
-    LocalKeys, MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultFileError, VaultKind,
+    AuditError, AuditFiles, LocalKeys, MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy,
+    VaultFileError, VaultKind,
 };
 
 const PASSPHRASE_FILE: &str = "vault.passphrase";
@@ -31,7 +32,17 @@ impl Custody {
             vault_soft::vault_file::create(&vault_path, &passphrase, &secrets)?;
         }
         let secrets = vault_soft::vault_file::open(&vault_path, &passphrase)?;
-        Ok(Self::around(secrets))
+        Self::recording(secrets, &vault_path).map_err(|error| {
+            let cause = std::io::Error::other(error.to_string());
+            VaultFileError::Io { path: vault_path.clone(), cause }
+        })
+    }
+
+    /// A vault that records enrolment and key loading beside its file; the first record makes the trail.
+    fn recording(secrets: MasterSecrets, vault_path: &Path) -> Result<Self, AuditError> {
+        let medium = Box::new(AuditFiles::open_when_needed(vault_path)?);
+        let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
+        Ok(Self(Arc::new(SoftVault::with_audit(secrets, entropy, clock, medium, None)?)))
     }
 
     /// A vault of these secrets, in memory.

@@ -12,6 +12,10 @@ mod decode;
 mod demo;
 mod explain;
 mod host;
+mod key_ceremony;
+mod key_office;
+mod key_reports;
+mod keyboard;
 mod load;
 mod pay;
 mod simulate;
@@ -62,6 +66,9 @@ enum Command {
     /// Benchmarks with their limits measured in the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Key ceremonies, custodians, lineage and audit of a key process.
+    #[command(subcommand)]
+    Keys(key_office::KeysCommand),
     /// The simulator.
     Sim(simulate::Simulate),
     /// The key process of a system folder.
@@ -95,6 +102,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Host(host) => host.run(),
         Command::Load(load) => load.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Sim(simulate) => simulate.run(),
         Command::KeysProcess { data } => system::run_keys_process(&data),
         Command::HostProcess { data } => system::run_host_process(&data),

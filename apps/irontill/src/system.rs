@@ -58,7 +58,8 @@ impl Folder {
         Self::new(path)
     }
 
-    fn keys_config(&self) -> KeyProcessConfig {
+    /// How the key process of this system is started.
+    pub fn keys_config(&self) -> KeyProcessConfig {
         let (vault, passphrase) = (self.0.join("keys/vault"), self.0.join("keys/passphrase"));
         let mut config = KeyProcessConfig::new(self.0.join(KEY_SOCKET), vault, passphrase);
         // Whoever runs a demonstration as root, in a container say, has no other user for it.

@@ -2,6 +2,8 @@
 
 use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue, Owner, Validity};
 use crate::card::{CardCode, CardTransaction, DynamicCode, ExpiryOrder, IssuerResponse};
+use crate::ceremony::ExpectedCheck;
+use crate::custodian::{CustodianName, CustodianProof};
 use crate::dukpt::{AccountDataForm, DukptDirection, DukptKey, DukptMacAlgorithm};
 use crate::interchange::{CheckMethod, KeyBlockVersion};
 use crate::part::Part;
@@ -119,6 +121,14 @@ macro_rules! commands {
                 match self { $(Command::$name { $($field),* } => {
                     let named: &[Option<Usage>] = &[$(Part::named_usage($field)),*];
                     named.iter().copied().flatten().collect()
+                })* }
+            }
+
+            /// The key blocks that it names, in the order of its fields.
+            pub fn key_blocks(&self) -> Vec<&AnyKeyBlock> {
+                match self { $(Command::$name { $($field),* } => {
+                    let blocks: Vec<Option<&AnyKeyBlock>> = vec![$(Part::key_block($field)),*];
+                    blocks.into_iter().flatten().collect()
                 })* }
             }
         }
@@ -676,6 +686,114 @@ commands! {
         validity: Validity,
         /// The OAEP ciphertext.
         enciphered: Vec<u8>,
+    },
+    /// A stretch of the audit: `count` records from number `from` on (`from` 0: the end only). Answer: `AuditPage`.
+    ReadAudit = 50 {
+        /// Number of the first record wanted, from 1.
+        from: u64,
+        /// How many at most.
+        count: u16,
+    },
+    /// Registers a custodian. From the third on, one who is registered already must vouch. Answer: `Done`.
+    RegisterCustodian = 51 {
+        /// Who, with the passphrase they choose.
+        custodian: CustodianProof,
+        /// Who vouches.
+        approver: Option<CustodianProof>,
+    },
+    /// Removes a custodian; two must remain. Answer: `Done`.
+    RemoveCustodian = 52 {
+        /// Who.
+        name: CustodianName,
+        /// Another custodian, who approves.
+        approver: CustodianProof,
+    },
+    /// A custodian chooses a new passphrase. Answer: `Done`.
+    ChangePassphrase = 53 {
+        /// Who, with the passphrase of today.
+        custodian: CustodianProof,
+        /// The new passphrase.
+        passphrase: SecretBytes,
+    },
+    /// Who is a custodian. Answer: `Custodians`.
+    ListCustodians = 54 {},
+    /// Opens a key ceremony. There is one at a time. Answer: `Ceremony`.
+    OpenCeremony = 55 {
+        /// What the key is for.
+        usage: Usage,
+        /// Algorithm and length.
+        algorithm: Algorithm,
+        /// Whose.
+        owner: Owner,
+        /// Version.
+        version: u32,
+        /// Whether it may leave under a KEK.
+        exportable: bool,
+        /// How many components, 2 to 9, each from another custodian.
+        components: u8,
+    },
+    /// A custodian enters a component. Answer: `ComponentTaken`.
+    EnterComponent = 56 {
+        /// The ceremony.
+        ceremony: u64,
+        /// Who.
+        custodian: CustodianProof,
+        /// The component, as long as the key; odd parity for DES.
+        component: SecretBytes,
+        /// Its check value as the custodian's paper has it.
+        expected: Option<ExpectedCheck>,
+    },
+    /// The vault draws a custodian's component and shows it this once. Answer: `ComponentDrawn`.
+    DrawComponent = 57 {
+        /// The ceremony.
+        ceremony: u64,
+        /// Who.
+        custodian: CustodianProof,
+    },
+    /// How far the open ceremony is. Answer: `Ceremony`.
+    CeremonyStatus = 58 {},
+    /// Puts the components together. Answer: `CeremonyCompleted`.
+    CompleteCeremony = 59 {
+        /// The ceremony.
+        ceremony: u64,
+        /// Check value of the combined key, if somebody knows it.
+        expected: Option<ExpectedCheck>,
+    },
+    /// Ends a ceremony without a key. Answer: `Done`.
+    AbortCeremony = 60 {
+        /// The ceremony.
+        ceremony: u64,
+    },
+    /// Key and record of a completed ceremony, again. Answer: `CeremonyCompleted`.
+    ReadCeremonyRecord = 61 {
+        /// The ceremony.
+        ceremony: u64,
+    },
+    /// The vault's public signing keys. Answer: `VaultIdentity`.
+    VaultIdentity = 62 {},
+    /// PED only: trusts a key distribution host for good. Part of the enrolment. Answer: `Done`.
+    PinDistributionHost = 63 {
+        /// The host's key, from its `VaultIdentity`.
+        public_key: [u8; 32],
+    },
+    /// PED only: first pass of a remote key load. Answer: `LoadRequest`.
+    BeginRemoteLoad = 64 {
+        /// The terminal.
+        owner: Owner,
+    },
+    /// Second pass: envelopes an exportable key for the terminal that asked. Answer: `LoadTokenMade`.
+    MakeLoadToken = 65 {
+        /// The terminal's request.
+        request: Vec<u8>,
+        /// The identity that the terminal had when it was enrolled.
+        terminal: [u8; 32],
+        /// The key.
+        key: AnyKeyBlock,
+    },
+    /// PED only: takes the key out of a token. Answer: `KeyCreated`.
+    AcceptLoadToken = 66 {
+        /// The token.
+        token: Vec<u8>,
     },
 }
 

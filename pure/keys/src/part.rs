@@ -23,6 +23,11 @@ pub(crate) trait Part: Sized {
     fn named_usage(&self) -> Option<Usage> {
         None
     }
+
+    /// The key block that this field is.
+    fn key_block(&self) -> Option<&AnyKeyBlock> {
+        None
+    }
 }
 
 macro_rules! part_by_encode {
@@ -92,6 +97,9 @@ impl Part for AnyKeyBlock {
     fn named_usage(&self) -> Option<Usage> {
         Some(self.header.usage)
     }
+    fn key_block(&self) -> Option<&AnyKeyBlock> {
+        Some(self)
+    }
 }
 
 impl<U: UsageMarker> Part for KeyBlock<U> {
@@ -102,6 +110,9 @@ impl<U: UsageMarker> Part for KeyBlock<U> {
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Self::decode(reader)
+    }
+    fn key_block(&self) -> Option<&AnyKeyBlock> {
+        Some(self.any())
     }
 }
 
@@ -157,6 +168,9 @@ impl<T: Part> Part for Option<T> {
     }
     fn named_usage(&self) -> Option<Usage> {
         self.as_ref().and_then(Part::named_usage)
+    }
+    fn key_block(&self) -> Option<&AnyKeyBlock> {
+        self.as_ref().and_then(Part::key_block)
     }
 }
 

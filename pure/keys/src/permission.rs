@@ -2,6 +2,7 @@
 
 use crate::command::{Command, CommandKind};
 use crate::pin::{PinFormat, PinTranslation, pin_translation};
+use crate::remote_load::LOADABLE_USAGES;
 use crate::usage::Usage;
 
 /// Who speaks to a vault.
@@ -56,6 +57,12 @@ pub fn permitted(caller: Caller, command: CommandKind) -> bool {
         C::VerifyCardCode | C::VerifyDynamicCode => &[Host],
         C::Random => &[Host, Ped],
         C::EncipherPin | C::EncipherTrack | C::Tokenise | C::Seal | C::Unseal | C::MakeTransportKey => &[Ped],
+        C::ReadAudit | C::ListCustodians | C::CeremonyStatus | C::ReadCeremonyRecord => &[Administration],
+        C::RegisterCustodian | C::RemoveCustodian | C::ChangePassphrase => &[Administration],
+        C::OpenCeremony | C::EnterComponent | C::DrawComponent => &[Administration],
+        C::CompleteCeremony | C::AbortCeremony | C::MakeLoadToken => &[Administration],
+        C::VaultIdentity => &[Ped, Administration],
+        C::PinDistributionHost | C::BeginRemoteLoad | C::AcceptLoadToken => &[Ped],
     };
     callers.contains(&caller)
 }
@@ -84,6 +91,9 @@ pub fn nameable_usages(caller: Caller, command: CommandKind) -> Vec<Usage> {
         C::ExportKey => &[Usage::TerminalMaster],
         C::ImportKeyBlock | C::ExportKeyBlock => return without(Usage::PinReference),
         C::CheckKey | C::CheckKeyValue => &Usage::ALL,
+        // What custodians may put together: all that may be generated.
+        C::OpenCeremony => return without(Usage::DukptInitial),
+        C::MakeLoadToken => LOADABLE_USAGES,
         _ => &[],
     };
     named.to_vec()
@@ -191,6 +201,15 @@ mod tests {
     #[test]
     fn the_table_is_the_reviewed_one() {
         assert_eq!(permission_table(), include_str!("permissions.golden"));
+    }
+
+    #[test]
+    fn nobody_but_the_administration_holds_ceremonies_and_nobody_loads_a_terminal_from_outside() {
+        for command in CommandKind::ALL.iter().filter(|kind| (50..=66).contains(&(**kind as u8))) {
+            assert!(!permitted(Caller::Host, *command), "{command:?}");
+            let both = permitted(Caller::Ped, *command) && permitted(Caller::Administration, *command);
+            assert_eq!(both, *command == CommandKind::VaultIdentity, "{command:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What a vault answers.
 
+use crate::audit::AuditPage;
 use crate::block::{AnyKeyBlock, KeyBlock, KeyCheckValue};
+use crate::ceremony::CeremonyState;
 use crate::command::SealedAccount;
+use crate::custodian::CustodianList;
 use crate::dukpt::{KsnFreshness, KsnMark};
 use crate::part::Part;
 use crate::scheme::encode_enum;
@@ -49,6 +52,24 @@ pub enum Refusal {
     /// A key serial number below the device's mark.
     #[error("the key serial number lies below the highest one seen")]
     StaleKsn,
+    /// No custodian of this name, or not their passphrase.
+    #[error("no such custodian, or not their passphrase")]
+    Custodian,
+    /// One person may not do this twice, or for themselves.
+    #[error("another custodian is needed")]
+    AnotherCustodian,
+    /// No such ceremony is open, or it is not ready for this, or another one is open.
+    #[error("not possible in this state of the ceremony")]
+    Ceremony,
+    /// What was presented is too old.
+    #[error("expired")]
+    Expired,
+    /// What was presented is for another terminal, or answers no question that was asked.
+    #[error("for another terminal, or not an answer to its last request")]
+    NotAnAnswer,
+    /// A distribution host is trusted already, or none is.
+    #[error("another key distribution host is trusted, or none is")]
+    DistributionHost,
 }
 encode_enum!(Refusal {
     NotPermitted = 1,
@@ -63,7 +84,25 @@ encode_enum!(Refusal {
     Unavailable = 10,
     NotValidToday = 11,
     StaleKsn = 12,
+    Custodian = 50,
+    AnotherCustodian = 51,
+    Ceremony = 52,
+    Expired = 53,
+    NotAnAnswer = 54,
+    DistributionHost = 55,
 });
+
+impl Refusal {
+    /// Its number, as sockets and audit records carry it.
+    pub fn number(self) -> u8 {
+        self.to_bytes().first().copied().unwrap_or_default()
+    }
+
+    /// From its number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::from_bytes(&[number]).ok()
+    }
+}
 
 impl Part for Refusal {
     fn write(&self, writer: &mut Writer) {
@@ -118,6 +157,14 @@ macro_rules! replies {
             /// The answer's name, for logs.
             pub fn name(&self) -> &'static str {
                 match self { $(Reply::$name { .. } => stringify!($name)),* }
+            }
+
+            /// The single key blocks in it. Working keys are a set and not among them.
+            pub fn key_blocks(&self) -> Vec<&AnyKeyBlock> {
+                match self { $(Reply::$name { $($field),* } => {
+                    let blocks: Vec<Option<&AnyKeyBlock>> = vec![$(Part::key_block($field)),*];
+                    blocks.into_iter().flatten().collect()
+                })* }
             }
         }
 
@@ -346,6 +393,69 @@ replies! {
         /// For later commands.
         account: SealedAccount,
     },
+    /// A stretch of the audit.
+    AuditPage = 50 {
+        /// The records.
+        page: AuditPage,
+    },
+    /// The custodians.
+    Custodians = 51 {
+        /// By name.
+        list: CustodianList,
+    },
+    /// How far a ceremony is.
+    Ceremony = 52 {
+        /// Its state.
+        state: CeremonyState,
+    },
+    /// A component was taken.
+    ComponentTaken = 53 {
+        /// Check value of the component.
+        check: KeyCheckValue,
+        /// The ceremony now.
+        state: CeremonyState,
+    },
+    /// A component was drawn. It is shown this once.
+    ComponentDrawn = 54 {
+        /// The component.
+        component: SecretBytes,
+        /// Its check value.
+        check: KeyCheckValue,
+        /// The ceremony now.
+        state: CeremonyState,
+    },
+    /// A ceremony's key.
+    CeremonyCompleted = 55 {
+        /// Its block.
+        key: AnyKeyBlock,
+        /// Its check value.
+        check: KeyCheckValue,
+        /// The signed record, UTF-8 text.
+        record: Vec<u8>,
+    },
+    /// The vault's public signing keys (Ed25519).
+    VaultIdentity = 56 {
+        /// Signs audit heads and ceremony records.
+        record: [u8; 32],
+        /// Signs load tokens.
+        distribution: [u8; 32],
+        /// Signs load requests: a terminal's identity.
+        terminal: [u8; 32],
+    },
+    /// First pass of a remote load.
+    LoadRequest = 57 {
+        /// For the host's `MakeLoadToken`.
+        request: Vec<u8>,
+    },
+    /// Second pass of a remote load.
+    LoadTokenMade = 58 {
+        /// For the terminal's `AcceptLoadToken`.
+        token: Vec<u8>,
+        /// Check value of the key in it.
+        check: KeyCheckValue,
+    },
+    /// It is done; there is nothing more to say.
+    Done = 59 {},
 }
 
 impl fmt::Debug for Reply {

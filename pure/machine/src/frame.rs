@@ -49,6 +49,20 @@ pub enum Damage {
     },
 }
 
+/// Bytes of a frame before its payload, the length included.
+pub const FRAME_HEAD_BYTES: usize = MAGIC.len() + 1 + 8 + 4;
+/// Bytes of a frame behind its payload.
+const HASH_BYTES: usize = 32;
+
+/// Length of the whole frame that begins with these bytes, for stores that keep frames one behind another. `None` if
+/// no frame begins so. Nothing else is checked: [`open`] does that.
+pub fn frame_bytes(head: &[u8; FRAME_HEAD_BYTES]) -> Option<usize> {
+    let (start, length) = head.split_last_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let begins = start.starts_with(&[MAGIC[0], MAGIC[1], FORMAT]) && length <= BYTES_MAX;
+    begins.then_some(FRAME_HEAD_BYTES + length + HASH_BYTES)
+}
+
 /// Frames one payload behind `head` and returns the frame with the new head.
 pub fn seal(head: ChainHead, sequence: u64, payload: &[u8]) -> (Vec<u8>, ChainHead) {
     assert!(payload.len() <= BYTES_MAX, "a record is bounded");
@@ -117,6 +131,17 @@ mod tests {
         assert_eq!(open(head, 2, &second).unwrap().0, b"two");
         assert_eq!(open(genesis(), 2, &second), Err(Damage::Hash { sequence: 2 }));
         assert_eq!(open(genesis(), 1, &second), Err(Damage::Gap { expected: 1, found: 2 }));
+    }
+
+    #[test]
+    fn a_frame_says_how_long_it_is() {
+        let (frame, _) = seal(genesis(), 1, b"a record");
+        let head: [u8; FRAME_HEAD_BYTES] = frame[..FRAME_HEAD_BYTES].try_into().unwrap();
+        assert_eq!(frame_bytes(&head), Some(frame.len()));
+        assert_eq!(frame_bytes(&[0; FRAME_HEAD_BYTES]), None);
+        let mut endless = head;
+        endless[FRAME_HEAD_BYTES - 4] = 0xFF;
+        assert_eq!(frame_bytes(&endless), None);
     }
 
     #[test]

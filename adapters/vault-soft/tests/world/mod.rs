@@ -1,5 +1,5 @@
 //! A host vault and a terminal vault with keys in place, and one right example of every command.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, reason = "each test file takes what it needs")]
 
 use keys::{
     Algorithm, AnyKeyBlock, Caller, Command, CommandKind, CryptogramScheme, IssuerMasterAc, IssuerMasterMac, KeyBlock,
@@ -10,9 +10,8 @@ use paycrypto::TdesKey;
 use paycrypto::emv::CryptogramVersion;
 use std::sync::{Arc, OnceLock};
 use types::{Expiry, Pan, Pin, SecretBytes, Track2};
-use vault_soft::{Clock, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
+use vault_soft::{AuditMemory, Clock, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
 
-#[allow(dead_code, reason = "each test file takes what it needs")]
 pub mod acquirer;
 
 pub const PAN: &str = "6222620000000000012";
@@ -73,9 +72,23 @@ pub fn vault_with_clock(secrets: MasterSecrets, clock: Box<dyn Clock>) -> SoftVa
     SoftVault::new(secrets, Box::new(SystemEntropy), clock)
 }
 
+/// Commands of audit, custodians, ceremonies and remote loading.
+pub fn is_of_the_office(kind: CommandKind) -> bool {
+    (CommandKind::ReadAudit..=CommandKind::AcceptLoadToken).contains(&kind)
+}
+
 fn vault(kind: VaultKind) -> Arc<SoftVault> {
     let secrets = MasterSecrets::generate(&SystemEntropy, kind).unwrap();
-    Arc::new(vault_with_clock(secrets, Box::new(SystemClock::default())))
+    let (clock, medium) = (Box::new(SystemClock::default()), Box::new(AuditMemory::default()));
+    Arc::new(SoftVault::with_audit(secrets, Box::new(SystemEntropy), clock, medium, Some("test 1")).unwrap())
+}
+
+/// How many records a vault's audit has.
+pub fn records(vault: &SoftVault) -> u64 {
+    match one(vault, Caller::Administration, Command::ReadAudit { from: 0, count: 0 }) {
+        Reply::AuditPage { page } => page.total,
+        other => panic!("no audit: {other:?}"),
+    }
 }
 
 /// A KEK made by the PED, on its way into the host vault.
