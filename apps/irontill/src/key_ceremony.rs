@@ -37,6 +37,10 @@ pub enum AlgorithmName {
     Aes256,
     /// HMAC-SHA-256.
     Hmac,
+    /// AES with 192 bits.
+    Aes192,
+    /// SM4.
+    Sm4,
 }
 
 impl From<AlgorithmName> for Algorithm {
@@ -48,6 +52,8 @@ impl From<AlgorithmName> for Algorithm {
             AlgorithmName::Aes128 => Algorithm::Aes128,
             AlgorithmName::Aes256 => Algorithm::Aes256,
             AlgorithmName::Hmac => Algorithm::HmacSha256,
+            AlgorithmName::Aes192 => Algorithm::Aes192,
+            AlgorithmName::Sm4 => Algorithm::Sm4,
         }
     }
 }
@@ -57,7 +63,7 @@ impl From<AlgorithmName> for Algorithm {
 pub struct CeremonyArguments {
     #[command(flatten)]
     door: Door,
-    /// What the key is for: TMK, PIK, MAK, TDK, KEK, IMK-AC, IMK-SMI, IMK-SMC, PVK.
+    /// What the key is for, by its short name: TMK, KEK, KBPK, BDK, PIK, IMK-AC, IMK-SMI, CVK, …
     #[arg(long)]
     usage: String,
     /// Algorithm and length.

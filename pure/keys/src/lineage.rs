@@ -111,9 +111,12 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
-    /// Unix time in milliseconds when it is due for replacement.
+    /// Unix time in milliseconds when it is due for replacement: at the end of its crypto-period, or of its validity if
+    /// that is sooner.
     pub fn due_ms(&self) -> u64 {
-        self.made_ms.saturating_add(crypto_period_days(self.header.usage) * MS_A_DAY)
+        let of_period = self.made_ms.saturating_add(crypto_period_days(self.header.usage) * MS_A_DAY);
+        let of_validity = self.header.validity.not_after.map(|day| (u64::from(day) + 1) * MS_A_DAY);
+        of_validity.map_or(of_period, |end| end.min(of_period))
     }
 
     /// Whole days since it was made.
