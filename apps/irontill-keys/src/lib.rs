@@ -16,6 +16,7 @@ mod sandbox;
 mod system_calls;
 mod user;
 
+pub use hardening::harden;
 pub use user::AsRoot;
 pub use vault_soft::{verify_audit_head, verify_record};
 

@@ -40,6 +40,8 @@ impl Folder {
         command.arg("--socket").arg(self.file("socket"));
         command.arg("--vault").arg(self.file("vault")).arg("--create");
         command.arg("--passphrase-file").arg(self.file("passphrase")).args(arguments);
+        // Where there is nobody but root, as in a container.
+        command.args(rustix::process::geteuid().is_root().then_some("--allow-root"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

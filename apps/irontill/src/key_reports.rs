@@ -209,6 +209,7 @@ fn origin_lines(key: &KeyHistory, vault: &str) -> Vec<String> {
         Origin::Generated => vec![format!("drawn in vault {vault}, {made}")],
         Origin::TransportKey => vec![format!("enciphered to the transport key of vault {vault}, {made}")],
         Origin::Imported => vec![format!("brought into vault {vault}, {made}")],
+        Origin::Derived => vec![format!("derived in vault {vault}, {made}")],
         Origin::Ceremony { ceremony, components } => {
             let head = format!("put together in ceremony {ceremony} in vault {vault}, {made}");
             let line =
