@@ -63,7 +63,7 @@ impl From<AlgorithmName> for Algorithm {
 pub struct CeremonyArguments {
     #[command(flatten)]
     door: Door,
-    /// What the key is for: TMK, PIK, MAK, TDK, KEK, IMK-AC, IMK-SMI, IMK-SMC, PVK.
+    /// What the key is for, by its short name: TMK, KEK, KBPK, BDK, PIK, IMK-AC, IMK-SMI, CVK, …
     #[arg(long)]
     usage: String,
     /// Algorithm and length.

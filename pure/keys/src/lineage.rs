@@ -115,8 +115,8 @@ impl KeyHistory {
     /// that is sooner.
     pub fn due_ms(&self) -> u64 {
         let of_period = self.made_ms.saturating_add(crypto_period_days(self.header.usage) * MS_A_DAY);
-        let last_day = self.header.validity.not_after.map(|day| (u64::from(day) + 1) * MS_A_DAY);
-        last_day.map_or(of_period, |last_day| last_day.min(of_period))
+        let of_validity = self.header.validity.not_after.map(|day| (u64::from(day) + 1) * MS_A_DAY);
+        of_validity.map_or(of_period, |end| end.min(of_period))
     }
 
     /// Whole days since it was made.
