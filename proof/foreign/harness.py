@@ -21,15 +21,18 @@ TOOL_SECONDS = 30
 
 
 class Checks:
-    """Counts checks. A failed one does not stop the others."""
+    """Counts checks. A failed one does not stop the others. `tells` prints those that hold, too."""
 
-    def __init__(self):
+    def __init__(self, tells=False):
         self.passed = 0
         self.failed = 0
+        self.tells = tells
 
     def check(self, name, right, why=""):
         if right:
             self.passed += 1
+            if self.tells:
+                print(f"ok    {name}", flush=True)
         else:
             self.failed += 1
             print(f"FAILED {name}{': ' if why else ''}{why}", flush=True)

@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+import harness
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # The public test cards and their issuers' public test keys (docs/test-cards.md).
@@ -57,18 +59,8 @@ COMMAND_WITHIN_S = 120
 # Loads until a batch is full.
 LOADS_MAX = 8
 
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-        print(f"ok    {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAIL  {name}: {detail}", flush=True)
-    return good
+checks = harness.Checks(tells=True)
+check = checks.check
 
 
 # --- what to look for ------------------------------------------------------------------------------------------------------
@@ -473,7 +465,6 @@ def scan_everything(run, scanner):
     findings, files, size = scan_tree(scanner, run.work)
     on_wire = [path for path, _ in findings if path.startswith(wire)]
     check("canary: card data outside TLS is found in the capture", len(on_wire) == 1, f"{on_wire}")
-    findings = judge_key_socket(findings)
     others = [(path, found) for path, found in findings if path not in on_wire]
     for path, found in others:
         print(f"      LEAK {path}: " + "; ".join(f"{name} in {coding}" for name, coding in found[:6]))
@@ -482,20 +473,6 @@ def scan_everything(run, scanner):
     found = {path for path, _ in scan_tree(scanner, run.data, only=planted)[0]}
     missed = [coding for path, coding in planted.items() if path not in found]
     check(f"canary: each of {len(planted)} planted secrets is found", not missed, f"missed: {missed}")
-
-
-def judge_key_socket(findings):
-    """The host's line to the key process stays inside the house: a Unix socket for one user. The dialect carries field 2 in clear
-    inside TLS, and the key process is where it becomes a token, so PANs cross this line, and only they may. Gives the findings that are
-    left to judge."""
-    forbidden, pans = set(), set()
-    for path, found in findings:
-        if path.startswith("captured/keys"):
-            for name, coding in found:
-                (pans if name.startswith("PAN ") else forbidden).add((name, coding))
-    check("the key socket carries no track, PIN or issuer key", not forbidden, f"{sorted(forbidden)[:4]}")
-    print(f"      note: the key socket carries the PANs of {len({name for name, _ in pans})} cards on their way to the token")
-    return [(path, found) for path, found in findings if not path.startswith("captured/keys")]
 
 
 def stores_are_readable(run):
@@ -522,13 +499,12 @@ def main():
     except Exception as fault:  # noqa: BLE001 - whatever stops the test fails it
         check("the test came to its end", False, f"{type(fault).__name__}: {fault}")
     finally:
-        if arguments.keep or failed:
+        if arguments.keep or checks.failed:
             print(f"      files kept in {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
     print(f"      {time.monotonic() - began:.0f} s")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ import tempfile
 import threading
 import time
 
+import harness
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TERMINALS = 4
 # Long enough that a load ends only by a kill.
@@ -40,18 +42,8 @@ SECTOR = 512
 # From so many cuts on, each machine must have lost something in earnest.
 FULL_CUTS = 100
 
-passed = failed = 0
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-        print(f"ok    {name}", flush=True)
-    else:
-        failed += 1
-        print(f"FAIL  {name}: {detail}", flush=True)
-    return good
+checks = harness.Checks(tells=True)
+check = checks.check
 
 
 # --- the forgetful disk ----------------------------------------------------------------------------------------------------
@@ -586,13 +578,12 @@ def main():
     except Exception as fault:  # noqa: BLE001 - whatever stops the test fails it
         check("the test came to its end", False, f"{type(fault).__name__}: {fault}")
     finally:
-        if arguments.keep or failed:
+        if arguments.keep or checks.failed:
             print(f"      folders kept in {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
     print(f"      {time.monotonic() - began:.0f} s")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

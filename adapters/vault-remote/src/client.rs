@@ -1,27 +1,25 @@
 //! Clients of a key server.
 
 use crate::ANSWER_TIMEOUT;
-use crate::frame::{FrameError, read_frame, write_frame};
+use crate::channel::{Channel, Incoming, Outgoing};
+use crate::frame::FrameError;
 use keys::{BATCH_COMMANDS_MAX, Caller, Command, KeyService, Refusal, Reply, SocketReply, SocketRequest};
 use machine::wire::Encode;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-fn connect(path: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    Ok(stream)
+fn connect(path: &Path) -> Result<Channel, FrameError> {
+    Channel::connect(path, ANSWER_TIMEOUT)
 }
 
-fn submit(stream: &mut UnixStream, caller: Caller, ticket: u64, commands: &[Command]) -> Result<(), FrameError> {
+fn submit(outgoing: &mut Outgoing, caller: Caller, ticket: u64, commands: &[Command]) -> Result<(), FrameError> {
     let bytes = Zeroizing::new(SocketRequest::encode_parts(caller, ticket, commands));
-    write_frame(stream, &bytes)
+    outgoing.send(&bytes)
 }
 
-fn receive(stream: &mut UnixStream, wait: Option<core::time::Duration>) -> Result<SocketReply, FrameError> {
-    let frame = read_frame(stream, wait)?;
+fn receive(incoming: &mut Incoming, wait: Option<core::time::Duration>) -> Result<SocketReply, FrameError> {
+    let frame = incoming.receive(wait)?;
     SocketReply::from_bytes(&frame).map_err(|malformed| FrameError::Io(io::Error::other(malformed.to_string())))
 }
 
@@ -34,7 +32,7 @@ fn receive(stream: &mut UnixStream, wait: Option<core::time::Duration>) -> Resul
 pub struct RemoteKeys {
     path: PathBuf,
     caller: Caller,
-    stream: Option<UnixStream>,
+    channel: Option<Channel>,
     ticket: u64,
 }
 
@@ -42,36 +40,36 @@ impl RemoteKeys {
     /// Will connect to the socket at `path`, which belongs to `caller`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, caller: Caller) -> Self {
-        Self { path: path.into(), caller, stream: None, ticket: 0 }
+        Self { path: path.into(), caller, channel: None, ticket: 0 }
     }
 
     /// Connects now.
     ///
     /// # Errors
     /// If nobody answers there.
-    pub fn connect(path: impl Into<PathBuf>, caller: Caller) -> io::Result<Self> {
+    pub fn connect(path: impl Into<PathBuf>, caller: Caller) -> Result<Self, FrameError> {
         let mut keys = Self::new(path, caller);
-        keys.stream = Some(connect(&keys.path)?);
+        keys.channel = Some(connect(&keys.path)?);
         Ok(keys)
     }
 
     fn exchange(&mut self, commands: &[Command]) -> Result<Vec<Reply>, FrameError> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
+        let mut channel = match self.channel.take() {
+            Some(channel) => channel,
             None => connect(&self.path)?,
         };
         self.ticket = self.ticket.wrapping_add(1);
-        submit(&mut stream, self.caller, self.ticket, commands)?;
-        let reply = receive(&mut stream, Some(ANSWER_TIMEOUT))?;
+        submit(&mut channel.outgoing, self.caller, self.ticket, commands)?;
+        let reply = receive(&mut channel.incoming, Some(ANSWER_TIMEOUT))?;
         if reply.ticket != self.ticket || reply.replies.len() != commands.len() {
             return Err(FrameError::Io(io::Error::other("an answer to another batch")));
         }
-        self.stream = Some(stream);
+        self.channel = Some(channel);
         Ok(reply.replies)
     }
 
     fn exchange_again(&mut self, commands: &[Command]) -> Vec<Reply> {
-        let had_connection = self.stream.is_some();
+        let had_connection = self.channel.is_some();
         let mut result = self.exchange(commands);
         if result.is_err() && had_connection {
             result = self.exchange(commands);
@@ -90,23 +88,22 @@ impl KeyService for RemoteKeys {
 /// The sending half of a pipelined connection.
 #[derive(Debug)]
 pub struct KeySender {
-    stream: UnixStream,
+    outgoing: Outgoing,
     caller: Caller,
 }
 
 /// The receiving half of a pipelined connection.
 #[derive(Debug)]
-pub struct KeyReceiver(UnixStream);
+pub struct KeyReceiver(Incoming);
 
 /// Connects for many batches in flight. The server answers in order; tickets tell answers apart all the same. The
 /// receiver must keep reading, on a thread of its own, or both sides end up waiting for the other and time out.
 ///
 /// # Errors
 /// If nobody answers there.
-pub fn pipelined(path: &Path, caller: Caller) -> io::Result<(KeySender, KeyReceiver)> {
-    let stream = connect(path)?;
-    let receiver = KeyReceiver(stream.try_clone()?);
-    Ok((KeySender { stream, caller }, receiver))
+pub fn pipelined(path: &Path, caller: Caller) -> Result<(KeySender, KeyReceiver), FrameError> {
+    let Channel { incoming, outgoing } = connect(path)?;
+    Ok((KeySender { outgoing, caller }, KeyReceiver(incoming)))
 }
 
 impl KeySender {
@@ -118,13 +115,12 @@ impl KeySender {
         if commands.len() > BATCH_COMMANDS_MAX {
             return Err(FrameError::Length(commands.len()));
         }
-        submit(&mut self.stream, self.caller, ticket, commands)
+        submit(&mut self.outgoing, self.caller, ticket, commands)
     }
 
     /// Ends the connection; the receiver then sees it closed.
     pub fn close(&self) {
-        // A connection that is gone already is as closed as it can be.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.outgoing.close();
     }
 }
 

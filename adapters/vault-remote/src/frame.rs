@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 const LENGTH_BYTES: usize = 4;
+/// A sealed payload is this much longer than a clear one.
+const SEALED_BYTES_MAX: usize = SOCKET_FRAME_BYTES_MAX + 16;
 /// Memory is taken as bytes arrive, not as a length announces.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -29,6 +31,9 @@ pub enum FrameError {
     /// A length of zero or above the limit.
     #[error("frame of {0} bytes")]
     Length(usize),
+    /// A frame that does not open: altered, out of turn, or from nobody who was here at the beginning.
+    #[error("a frame that is not this connection's")]
+    NotOurs,
     /// Something else failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -83,7 +88,7 @@ pub fn read_frame(stream: &mut UnixStream, wait: Option<Duration>) -> Result<Zer
     let deadline = Instant::now() + FRAME_TIMEOUT;
     read_until(stream, &mut length[1..], deadline)?;
     let length = u32::from_be_bytes(length) as usize;
-    if length == 0 || length > SOCKET_FRAME_BYTES_MAX {
+    if length == 0 || length > SEALED_BYTES_MAX {
         return Err(FrameError::Length(length));
     }
     let mut frame = Zeroizing::new(Vec::new());
@@ -112,7 +117,7 @@ fn grow(buffer: &mut Zeroizing<Vec<u8>>, length: usize) {
 /// # Errors
 /// [`FrameError::Length`] for an empty or oversized payload, [`FrameError::Io`].
 pub fn write_frame(stream: &mut UnixStream, payload: &[u8]) -> Result<(), FrameError> {
-    if payload.is_empty() || payload.len() > SOCKET_FRAME_BYTES_MAX {
+    if payload.is_empty() || payload.len() > SEALED_BYTES_MAX {
         return Err(FrameError::Length(payload.len()));
     }
     let length = u32::try_from(payload.len()).expect("bounded above");

@@ -1,16 +1,18 @@
 //! The key socket: a server in front of a vault, and clients of it.
 //!
-//! * **Duty:** carries batches of `keys` words over a Unix socket; knows who is at the other end of each connection and
+//! * **Duty:** carries batches of `keys` words over a Unix socket, sealed against taps; knows who is at the other end of each connection and
 //!   cuts off whoever says what the caller table does not allow.
 //! * **Knows:** frames (four-byte length, then [`keys::SocketRequest`] or [`keys::SocketReply`]), peer credentials,
 //!   limits. One listening socket belongs to one caller: file permissions and the peer's user id decide who that is.
 //! * **Never:** looks into a command's content or keeps one.
 //! * **Start here:** [`KeyServer::start`]; [`RemoteKeys`] for one batch at a time, [`pipelined`] for many in flight.
 
+mod channel;
 mod client;
 mod frame;
 mod server;
 
+pub use channel::{Channel, Incoming, Outgoing};
 pub use client::{KeyReceiver, KeySender, RemoteKeys, pipelined};
 pub use frame::{FrameError, read_frame, write_frame};
 pub use server::{BatchExecutor, BoundSockets, EventLog, KeyServer, ListenerConfig, Parting, ServerEvent};

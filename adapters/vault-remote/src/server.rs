@@ -1,6 +1,7 @@
 //! The server: one listening socket per caller, one thread per connection.
 
-use crate::frame::{FrameError, read_frame, write_frame};
+use crate::channel::{Channel, Outgoing};
+use crate::frame::FrameError;
 use crate::{CONNECTIONS_MAX, FRAME_TIMEOUT};
 use keys::{Caller, Command, CommandKind, Refusal, Reply, SocketReply, SocketRequest, permitted};
 use machine::wire::Encode;
@@ -326,21 +327,21 @@ fn receive(shared: &Arc<Shared>, stream: UnixStream, config: &ListenerConfig) {
 }
 
 /// Answers batches until the peer leaves or misbehaves.
-fn serve(shared: &Shared, mut stream: UnixStream, caller: Caller) -> Parting {
-    if stream.set_write_timeout(Some(FRAME_TIMEOUT)).is_err() {
-        return Parting::Closed;
-    }
+fn serve(shared: &Shared, stream: UnixStream, caller: Caller) -> Parting {
+    let Channel { mut incoming, mut outgoing } = match Channel::accept(stream, FRAME_TIMEOUT) {
+        Ok(channel) => channel,
+        Err(error) => return parting(&error),
+    };
     loop {
-        let frame = match read_frame(&mut stream, None) {
+        let frame = match incoming.receive(None) {
             Ok(frame) => frame,
-            Err(FrameError::Closed) => return Parting::Closed,
-            Err(error) => return Parting::BadFrame(error.to_string()),
+            Err(error) => return parting(&error),
         };
         let request = match SocketRequest::from_bytes(&frame) {
             Ok(request) => request,
             Err(malformed) => return Parting::BadBatch(malformed.to_string()),
         };
-        if let Err(why) = answer(shared, &mut stream, caller, &request) {
+        if let Err(why) = answer(shared, &mut outgoing, caller, &request) {
             return why;
         }
         if shared.stopping.load(Ordering::SeqCst) {
@@ -349,22 +350,29 @@ fn serve(shared: &Shared, mut stream: UnixStream, caller: Caller) -> Parting {
     }
 }
 
-fn answer(shared: &Shared, stream: &mut UnixStream, caller: Caller, request: &SocketRequest) -> Result<(), Parting> {
+fn parting(error: &FrameError) -> Parting {
+    match error {
+        FrameError::Closed => Parting::Closed,
+        error => Parting::BadFrame(error.to_string()),
+    }
+}
+
+fn answer(shared: &Shared, outgoing: &mut Outgoing, caller: Caller, request: &SocketRequest) -> Result<(), Parting> {
     if let Some(why) = breach(caller, request) {
         let refused = || Reply::Refused { why: Refusal::NotPermitted };
         let replies = request.commands.iter().map(|_| refused()).collect();
         // Whether the answer arrives or not, the connection ends here.
-        let _ = send(stream, SocketReply { ticket: request.ticket, replies });
+        let _ = send(outgoing, SocketReply { ticket: request.ticket, replies });
         return Err(why);
     }
     let executed = catch_unwind(AssertUnwindSafe(|| shared.executor.execute(caller, &request.commands)));
     let replies = executed.map_err(|_| Parting::Fault)?;
-    send(stream, SocketReply { ticket: request.ticket, replies })
+    send(outgoing, SocketReply { ticket: request.ticket, replies })
 }
 
-fn send(stream: &mut UnixStream, reply: SocketReply) -> Result<(), Parting> {
+fn send(outgoing: &mut Outgoing, reply: SocketReply) -> Result<(), Parting> {
     let bytes = Zeroizing::new(reply.to_bytes());
-    write_frame(stream, &bytes).map_err(|error| Parting::BadFrame(error.to_string()))
+    outgoing.send(&bytes).map_err(|error| Parting::BadFrame(error.to_string()))
 }
 
 /// Whether a batch breaks the table. Such a caller is broken or taken over: nothing of the batch is carried out.

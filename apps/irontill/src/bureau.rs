@@ -2,21 +2,17 @@
 
 use crate::system::Folder;
 use anyhow::{Context, anyhow};
-use card::{CardAccountData, CryptogramScheme, profiles};
+use card::{CardAccountData, profiles};
 use irontill_host::{Admin, IssuerCard, IssuerPin, TransportedKey, WrappedKey};
-use issuer::{CardScript, EntryModes, Scheme};
+use issuer::EntryModes;
 use keys::{
     Algorithm, IssuerMasterAc, IssuerMasterMac, KeyBlock, KeyCheckValue, KeyEncryption, Owner, PinEncryption,
     PinReferenceKey, UsageMarker,
 };
 use paycrypto::TdesKey;
+use sim::lab::{OPENING_BALANCE_MINOR, SINGLE_LIMIT_MINOR, organisation, scheme, script, transport_envelope};
 use std::collections::BTreeMap;
 use types::Currency;
-
-/// Opening balance of a test card: 50,000.00.
-const OPENING_BALANCE_MINOR: i64 = 5_000_000;
-/// Largest amount of one transaction: 20,000.00.
-const SINGLE_LIMIT_MINOR: u64 = 2_000_000;
 
 struct Bureau<'a> {
     admin: &'a mut Admin,
@@ -58,7 +54,7 @@ impl<'a> Bureau<'a> {
         let owner = Owner::new("test issuer").context("an owner's name")?;
         let transport = random_key()?;
         let public_key = admin.transport_public_key()?;
-        let enciphered = sim::lab::transport_envelope(&public_key, transport.expose_bytes())?;
+        let enciphered = transport_envelope(&public_key, transport.expose_bytes())?;
         let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(&transport));
         let under = admin.import_transport_key(&owner, 1, &TransportedKey { enciphered, check })?;
         let pin_key = random_key()?;
@@ -86,32 +82,22 @@ impl<'a> Bureau<'a> {
         let (master_ac, master_mac) = self.masters(card)?;
         let pan = card.pan.expose().as_bytes();
         let block = paycrypto::pin_block::encipher_format_0(&self.pin_key, &card.pin, pan).map_err(crypto)?;
-        let (organisation, scheme) = match card.scheme {
-            CryptogramScheme::UnionPay => (*b"CUP", Scheme::UnionPay),
-            CryptogramScheme::VisaCvn18 => (*b"VIS", Scheme::VisaCvn18),
-            CryptogramScheme::MastercardCvn20 => (*b"MCC", Scheme::MastercardCvn20),
-            CryptogramScheme::VisaCvn10 => anyhow::bail!("the built-in issuer has no rules for CVN 10"),
-        };
         Ok(IssuerCard {
             pan: card.pan.duplicate(),
             card_sequence: card.sequence_number,
-            organisation,
+            organisation: organisation(card.scheme),
             currency: Currency::CNY,
             floor_minor: 0,
             opening_minor: OPENING_BALANCE_MINOR,
             single_limit_minor: Some(SINGLE_LIMIT_MINOR),
-            scheme,
+            scheme: scheme(card.scheme)?,
             master_ac,
             master_mac: Some(master_mac),
             pin: Some(IssuerPin { block, key: self.pin_block_key.clone(), reference_key: self.reference_key.clone() }),
             entry_modes: EntryModes::CHIP_CARD,
             // Many programs hold "the same" test card at once, each with a counter of its own.
             atc_once: false,
-            script: card.sends_script.then(|| CardScript {
-                identifier: [0, 0, 0, 1],
-                tag: [0x9F, 0x58],
-                value: vec![0x02],
-            }),
+            script: card.sends_script.then(script),
         })
     }
 }

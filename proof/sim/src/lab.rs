@@ -19,6 +19,8 @@ use vault_soft::{Entropy, MASTER_KEY_BYTES, MasterSecrets};
 const OWNER: &str = "test issuer";
 /// Opening balance of a test card: 50,000.00.
 pub const OPENING_BALANCE_MINOR: i64 = 5_000_000;
+/// Largest amount of one transaction: 20,000.00.
+pub const SINGLE_LIMIT_MINOR: u64 = 2_000_000;
 
 /// A card as the issuer's files need it.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ impl TestIssuer {
             card_sequence: card.sequence_number,
             currency: Currency::CNY,
             floor_minor: 0,
-            single_limit_minor: Some(2_000_000),
+            single_limit_minor: Some(SINGLE_LIMIT_MINOR),
             scheme: scheme(card.scheme)?,
             master_ac: master_ac.typed()?,
             master_mac: Some(master_mac.typed()?),
@@ -193,7 +195,8 @@ fn import(
     }
 }
 
-fn organisation(scheme: CryptogramScheme) -> [u8; 3] {
+/// The card organisation of a test card (F63.1).
+pub fn organisation(scheme: CryptogramScheme) -> [u8; 3] {
     match scheme {
         CryptogramScheme::UnionPay => *b"CUP",
         CryptogramScheme::MastercardCvn20 => *b"MCC",
@@ -201,7 +204,11 @@ fn organisation(scheme: CryptogramScheme) -> [u8; 3] {
     }
 }
 
-fn scheme(scheme: CryptogramScheme) -> anyhow::Result<Scheme> {
+/// The built-in issuer's rules for a test card.
+///
+/// # Errors
+/// For a version of cryptogram that the built-in issuer has no rules for.
+pub fn scheme(scheme: CryptogramScheme) -> anyhow::Result<Scheme> {
     match scheme {
         CryptogramScheme::UnionPay => Ok(Scheme::UnionPay),
         CryptogramScheme::VisaCvn18 => Ok(Scheme::VisaCvn18),
@@ -211,7 +218,7 @@ fn scheme(scheme: CryptogramScheme) -> anyhow::Result<Scheme> {
 }
 
 /// PUT DATA 9F58 (lower consecutive offline limit) in template 72, as a harmless script.
-fn script() -> CardScript {
+pub fn script() -> CardScript {
     CardScript { identifier: *b"\0\0\0\x01", tag: [0x9F, 0x58], value: vec![0x02] }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::Outcome;
 use crate::mac::case::{Case, Check, Problem, judge, refused, unknown};
+use paycrypto::card_verification::{dynamic_cvc3, dynamic_cvc3_iv};
 use paycrypto::check_value::verify_zero_block_check_value;
 use paycrypto::emv::{
     CommandCipher, CryptogramVersion, IccMasterKeys, IssuerResponse, MasterKeyOption, ScriptContext, SessionTree,
     application_cryptogram, arpc_method_1, arpc_method_2, command_mac, common_session_key, common_session_key_for_atc,
-    common_session_key_for_atc_and_un, diversification_data, dynamic_cvc3, dynamic_cvc3_iv, encipher_command_data,
-    icc_master_key, pboc_session_key, purse_mac, purse_session_key, tree_session_key, verify_application_cryptogram,
-    vis_pin_block, visa_script_session_key,
+    common_session_key_for_atc_and_un, diversification_data, encipher_command_data, icc_master_key, pboc_session_key,
+    purse_mac, purse_session_key, tree_session_key, verify_application_cryptogram, vis_pin_block,
+    visa_script_session_key,
 };
 use paycrypto::padding::Padding;
 use paycrypto::pin_block::encode_format_2;

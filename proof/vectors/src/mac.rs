@@ -74,7 +74,18 @@ fn padding(case: Case<'_>) -> Check {
 
 fn retail_mac(case: Case<'_>) -> Check {
     let (chain_key, output_key) = (tdes(case, "key1")?, tdes(case, "key2")?);
-    case.expect_leading_bytes("mac", &mac_algorithm_3(&chain_key, &output_key, ascii(case)?, method(case)?))
+    case.expect_leading_bytes("mac", &mac_algorithm_3(&chain_key, &output_key, ascii(case)?, method(case)?))?;
+    x9_19(case)
+}
+
+/// ANSI X9.19 is MAC algorithm 3 with padding method 1 under the two halves of one key.
+fn x9_19(case: Case<'_>) -> Check {
+    let halves = [case.bytes("key1")?, case.bytes("key2")?];
+    if method(case)? != Padding::Zeros || halves.iter().any(|half| half.len() != 8) {
+        return Ok(());
+    }
+    let key = TdesKey::new(&halves.concat()).map_err(refused)?;
+    case.expect_leading_bytes("mac", &x9_19_mac(&key, ascii(case)?).map_err(refused)?)
 }
 
 fn iso9797_1(case: Case<'_>) -> Check {
@@ -85,7 +96,8 @@ fn iso9797_1(case: Case<'_>) -> Check {
         5 => cmac(&key, ascii(case)?),
         other => return Err(Problem::Unrunnable(format!("MAC algorithm {other}"))),
     };
-    case.expect_leading_bytes("mac", &mac)
+    case.expect_leading_bytes("mac", &mac)?;
+    if case.number("algorithm")? == 3 { x9_19(case) } else { Ok(()) }
 }
 
 fn aes_cmac(case: Case<'_>) -> Check {

@@ -1,7 +1,7 @@
 //! PIN blocks of every format.
 
 use crate::Outcome;
-use crate::mac::case::{Case, Check, Problem, judge, refused, unknown};
+use crate::mac::case::{Case, Check, Problem, judge_kind, refused, unknown};
 use paycrypto::check_value::verify_zero_block_check_value;
 use paycrypto::pin_block::{
     decipher_format_0, decode_eci_2, decode_eci_3, decode_format_0, decode_format_1, decode_format_2, decode_format_3,
@@ -16,10 +16,24 @@ use serde_json::Value;
 
 const ENCIPHERED: &str = "enciphered_pin_block";
 
+/// What the reason of a malformed case says, and what the product's refusal must then say.
+const REFUSALS: &[(&str, &str)] = &[
+    ("PIN must be", "PIN"),
+    ("PAN must be", "account number"),
+    ("PAN too short", "account number"),
+    ("PIN length must be", "not well formed"),
+    ("PIN is not numeric", "not well formed"),
+    ("hex digit in PIN", "not well formed"),
+    ("filler", "not well formed"),
+    ("not ISO format", "control nibble"),
+    ("bytes long", "bytes, not"),
+    ("hex digits", "not hexadecimal"),
+];
+
 /// Runs one case of the area.
 pub fn run(case: &Value) -> Outcome {
     let case = Case(case);
-    judge(case, check(case))
+    judge_kind(case, check(case), REFUSALS)
 }
 
 fn check(case: Case<'_>) -> Check {

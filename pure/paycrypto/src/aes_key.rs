@@ -1,7 +1,7 @@
 //! AES-128, AES-192 and AES-256 with the key schedule expanded once (FIPS 197).
 
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-use aes::{Aes128, Aes192, Aes256};
+use aes::{Aes128, Aes128Enc, Aes192, Aes192Enc, Aes256, Aes256Enc};
 
 use crate::CryptoError;
 use crate::block::{AES_BLOCK_BYTES, BlockCipher};
@@ -69,6 +69,34 @@ impl BlockCipher<AES_BLOCK_BYTES> for AesKey {
 impl core::fmt::Debug for AesKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "AesKey({} bits, ***)", self.bytes.expose().len() * 8)
+    }
+}
+
+/// An AES key that only enciphers and lives on the stack: for derivations, where each key works for a block or two.
+pub(crate) enum AesEncryptor {
+    Aes128(Aes128Enc),
+    Aes192(Aes192Enc),
+    Aes256(Aes256Enc),
+}
+
+impl AesEncryptor {
+    /// Expands a key of 16, 24 or 32 bytes, for enciphering only.
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, CryptoError> {
+        let wrong_length = |_| CryptoError::KeyLength(bytes.len());
+        Ok(match bytes.len() {
+            16 => Self::Aes128(Aes128Enc::new_from_slice(bytes).map_err(wrong_length)?),
+            24 => Self::Aes192(Aes192Enc::new_from_slice(bytes).map_err(wrong_length)?),
+            _ => Self::Aes256(Aes256Enc::new_from_slice(bytes).map_err(wrong_length)?),
+        })
+    }
+
+    pub(crate) fn encrypt_block(&self, block: &mut [u8; AES_BLOCK_BYTES]) {
+        let block = as_array(block);
+        match self {
+            Self::Aes128(aes) => aes.encrypt_block(block),
+            Self::Aes192(aes) => aes.encrypt_block(block),
+            Self::Aes256(aes) => aes.encrypt_block(block),
+        }
     }
 }
 

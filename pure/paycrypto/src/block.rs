@@ -16,6 +16,16 @@ pub trait BlockCipher<const N: usize> {
     /// Deciphers one block in place.
     fn decrypt_block(&self, block: &mut [u8; N]);
 
+    /// Enciphers blocks in place, each by itself. Ciphers that are faster at several blocks at once say so here.
+    fn encrypt_blocks(&self, blocks: &mut [[u8; N]]) {
+        blocks.iter_mut().for_each(|block| self.encrypt_block(block));
+    }
+
+    /// Deciphers blocks in place, each by itself.
+    fn decrypt_blocks(&self, blocks: &mut [[u8; N]]) {
+        blocks.iter_mut().for_each(|block| self.decrypt_block(block));
+    }
+
     /// Enciphers a block given by value.
     #[must_use]
     fn encrypted(&self, mut block: [u8; N]) -> [u8; N] {

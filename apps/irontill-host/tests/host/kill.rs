@@ -14,6 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const KILLS: u64 = 12;
+/// Between two sales of one till, so that a fast machine is still selling when the last kill comes.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What a till sells at most: a settlement's count has three digits, so the host refuses the thousandth sale of a batch (95).
+const SALES_MAX: u64 = 900;
 
 fn spawn(system: &System) -> (Child, SocketAddr) {
     let config = system.folder.join("host.conf");
@@ -50,6 +54,10 @@ impl Till {
     fn pay(&mut self, card: &Card, stop: &AtomicBool, address: impl Fn() -> SocketAddr) {
         let mut minor = 1;
         while !stop.load(Ordering::SeqCst) {
+            thread::sleep(PAUSE);
+            if minor > SALES_MAX {
+                continue;
+            }
             minor += 1;
             let sale = self.terminal.sale(card, minor);
             let (stan, answer) = (sale.trace.unwrap(), self.terminal.send(&sale));

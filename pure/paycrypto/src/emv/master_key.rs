@@ -4,6 +4,7 @@ use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
 use crate::block::{BlockCipher, DES_BLOCK_BYTES};
+use crate::decimal_digits::select_decimal_digits;
 use crate::emv::require_double;
 use crate::key_material::set_odd_parity;
 use crate::pin_block::ACCOUNT_DIGITS_MAX;
@@ -52,12 +53,7 @@ fn decimalised_hash(digits: &[u8]) -> [u8; DIVERSIFICATION_DIGITS] {
     let mut nibbles = Zeroizing::new(vec![0; odd]);
     nibbles.extend_from_slice(digits);
     let packed: Zeroizing<Vec<u8>> = Zeroizing::new(nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect());
-    let hash = Sha1::digest(&packed);
-    let hash_nibbles = || hash.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
-    let decimals = hash_nibbles().filter(|nibble| *nibble < 10);
-    let letters = hash_nibbles().filter(|nibble| *nibble >= 10).map(|nibble| nibble - 10);
-    let mut picked = decimals.chain(letters);
-    core::array::from_fn(|_| picked.next().expect("a SHA-1 has forty nibbles"))
+    select_decimal_digits(&Sha1::digest(&packed))
 }
 
 /// The eight bytes Y that an issuer master key enciphers to give the left half of an ICC master key.

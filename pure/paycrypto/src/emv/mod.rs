@@ -1,9 +1,9 @@
 //! Keys and cryptograms between a chip card and its issuer (EMV 4.4 Book 2 §8, §9 and annex A1; PBOC 3.0).
 //!
-//! [`CryptogramVersion`] knows how each scheme combines the parts; the parts themselves are public too.
+//! [`CryptogramVersion`] knows how each scheme combines the parts; the parts themselves are public too. Dynamic card
+//! verification codes of contactless magnetic-stripe mode stand in [`crate::card_verification`].
 
 mod cryptogram;
-mod dynamic_code;
 mod master_key;
 mod purse;
 mod scheme;
@@ -14,7 +14,6 @@ pub use cryptogram::{
     ARPC_METHOD_2_BYTES, CRYPTOGRAM_BYTES, PROPRIETARY_AUTHENTICATION_BYTES_MAX, application_cryptogram, arpc_method_1,
     arpc_method_2, verify_application_cryptogram,
 };
-pub use dynamic_code::{dynamic_cvc3, dynamic_cvc3_iv};
 pub use master_key::{MasterKeyOption, diversification_data, icc_master_key};
 pub use purse::{purse_mac, purse_session_key};
 pub use scheme::{ArpcMethod, CryptogramVersion, IccMasterKeys, IssuerResponse, ScriptContext};
