@@ -293,8 +293,7 @@ fn root_becomes_another_user_for_good() {
     assert!(matches!(folder.host().execute(&[Command::Random { count: 4 }])[..], [Reply::Random { .. }]));
     let mode = |name: &str| fs::metadata(folder.file(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("socket"), mode("socket.admin")), (0o666, 0o600));
-    let refused = folder.administration().execute(&[Command::TransportPublicKey {}]);
-    assert!(!matches!(refused[..], [Reply::TransportPublicKey { .. }]), "{refused:?}");
+    assert!(RemoteKeys::connect(folder.file("socket.admin"), Caller::Administration).is_err());
     process.signal(rustix::process::Signal::TERM);
     let (code, log) = process.end();
     assert_eq!(code, Some(0), "{log}");
