@@ -11,6 +11,8 @@
 mod aes_key;
 mod block;
 pub mod check_value;
+mod des;
+mod des_tables;
 pub mod emv;
 mod error;
 pub mod key_material;
@@ -32,7 +34,7 @@ pub use block::{AES_BLOCK_BYTES, BlockCipher, DES_BLOCK_BYTES, decrypt_cbc, decr
 pub use error::CryptoError;
 pub use key_material::KeyBytes;
 pub use sm3::{SM3_DIGEST_BYTES, sm3};
-pub use sm4::{SM4_KEY_BYTES, Sm4Key};
+pub use sm4::{SM4_KEY_BYTES, SM4_ROUNDS, Sm4Key};
 pub use tdes::{TdesKey, TdesKeyLength};
 
 pub use types::Pin;

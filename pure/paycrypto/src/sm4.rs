@@ -8,7 +8,8 @@ use crate::key_material::KeyBytes;
 
 /// Length of an SM4 key in bytes.
 pub const SM4_KEY_BYTES: usize = 16;
-const ROUNDS: usize = 32;
+/// Rounds of SM4.
+pub const SM4_ROUNDS: usize = 32;
 
 const SYSTEM_PARAMETER: [u32; 4] = [0xA3B1_BAC6, 0x56AA_3350, 0x677D_9197, 0xB270_22DC];
 
@@ -63,7 +64,7 @@ fn words(bytes: &[u8; AES_BLOCK_BYTES]) -> [u32; 4] {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Sm4Key {
     bytes: KeyBytes,
-    round_keys: [u32; ROUNDS],
+    round_keys: [u32; SM4_ROUNDS],
 }
 
 impl Sm4Key {
@@ -77,7 +78,7 @@ impl Sm4Key {
         for (word, parameter) in state.iter_mut().zip(SYSTEM_PARAMETER) {
             *word ^= parameter;
         }
-        let mut round_keys = [0; ROUNDS];
+        let mut round_keys = [0; SM4_ROUNDS];
         for (round, round_key) in round_keys.iter_mut().enumerate() {
             let mixed = state[1] ^ state[2] ^ state[3] ^ round_constant(round);
             *round_key = state[0] ^ key_transform(mixed);
@@ -92,6 +93,12 @@ impl Sm4Key {
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.bytes.expose()
+    }
+
+    /// The round keys in the order of enciphering, for faster implementations of the same cipher. As secret as the key.
+    #[must_use]
+    pub fn expose_round_keys(&self) -> &[u32; SM4_ROUNDS] {
+        &self.round_keys
     }
 }
 
