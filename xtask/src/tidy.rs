@@ -14,9 +14,9 @@ const UNFINISHED: &[&str] = &[
     concat!("unimpl", "emented!("),
     concat!("dbg", "!("),
 ];
-/// The lint that only one file may switch off, and that file.
-const UNSAFE_ALLOWED: &str = concat!("allow(unsafe", "_code)");
-const UNSAFE_PLACE: &str = "adapters/cipher/src/x86.rs";
+/// The files that may allow unsafe code, for what no safe interface offers.
+const UNSAFE_FILES: &[&str] = &["adapters/cipher/src/x86.rs"];
+const UNSAFE_ALLOWED: &str = concat!("allow(", "unsafe_code");
 /// Where the proof of durability may be made.
 const DURABILITY_MAKERS: &[&str] = &["adapters/store-", "proof/sim/", "pure/machine/", "xtask/"];
 
@@ -45,8 +45,8 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     for word in UNFINISHED.iter().filter(|word| text.contains(**word)) {
         broken.push(format!("{name}: unfinished: {word}"));
     }
-    if text.contains(UNSAFE_ALLOWED) && name != UNSAFE_PLACE {
-        broken.push(format!("{name}: unsafe code belongs into {UNSAFE_PLACE}"));
+    if text.contains(UNSAFE_ALLOWED) && !UNSAFE_FILES.contains(&name) {
+        broken.push(format!("{name}: only the files named in xtask may allow unsafe code"));
     }
     let maker = DURABILITY_MAKERS.iter().any(|place| name.starts_with(place)) || name.contains("/tests/");
     let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(check_file("pure/x/src/lib.rs", "fn f() {}\n").len(), 1);
         assert_eq!(check_file("pure/x/src/lib.rs", &format!("//! X.\n// {}\n", UNFINISHED[0])).len(), 1);
         assert_eq!(check_file("pure/x/src/lib.rs", "//! X.\nfn f() { Durable::assertion(m, 1); }\n").len(), 1);
-        assert_eq!(check_file("pure/x/src/lib.rs", &format!("//! X.\n#![{UNSAFE_ALLOWED}]\n")).len(), 1);
+        assert_eq!(check_file("pure/x/src/lib.rs", &format!("//! X.\n#![{UNSAFE_ALLOWED})]\n")).len(), 1);
         let long = format!("//! X.\npub fn f() {{\n{}}}\n", "    a();\n".repeat(70));
         assert_eq!(check_file("pure/x/src/lib.rs", &long).len(), 1);
     }

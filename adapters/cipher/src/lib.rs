@@ -5,12 +5,11 @@
 //!   tables, so their time does not depend on keys or data.
 //! * **Knows:** instruction sets. The only file of the workspace with `unsafe` in it is `x86.rs`.
 //! * **Never:** decides what a key is for, keeps one longer than its owner does, prints one.
-//! * **Start here:** [`FastAesKey::new`], [`FastSm4Key::new`]; [`apply_ctr`] for counter mode.
+//! * **Start here:** [`FastAesKey::new`], [`FastSm4Key::new`].
 //!
 //! DES and TDES have no place here: no processor helps with them, and `paycrypto`'s are the fastest that were found.
 
 mod aes;
-mod ctr;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 mod sm4;
@@ -20,7 +19,6 @@ mod x86;
 use portable as x86;
 
 pub use aes::FastAesKey;
-pub use ctr::apply_ctr;
 pub use sm4::FastSm4Key;
 
 /// Block length of AES and SM4 in bytes.

@@ -176,13 +176,20 @@ fn aes_chain(round_keys: &[u128], chain: &mut Block, blocks: &[Block]) {
     store(chain, state);
 }
 
-/// SM4's S-box is an inversion in its own field between two affine maps. The field is isomorphic to the one of AES, in
-/// which GFNI inverts; the matrices carry the isomorphism with them. Rows from the highest byte to the lowest are the
-/// output bits from the lowest to the highest.
-const SM4_INTO_AES_FIELD: i64 = 0x4C28_7DB9_1A22_505D;
-const SM4_INTO_AES_FIELD_CONSTANT: i32 = 0x3E;
-const SM4_OUT_OF_AES_FIELD: i64 = 0xF3AB_34A9_74A6_B589_u64.cast_signed();
-const SM4_OUT_OF_AES_FIELD_CONSTANT: i32 = 0xD3;
+/// SM4's S-box is an inversion in its own field between two affine maps. That field is isomorphic to the one of AES, in
+/// which GFNI inverts. So the words are carried through the rounds as the AES field sees them, and the linear step L,
+/// byte by byte, is folded into the way out of the inversion and back in: a round is one addition, three inversions
+/// with a matrix each, three turns of a word and four additions. In a matrix, the bytes from the highest to the lowest
+/// are the rows for the output bits from the lowest to the highest.
+const INTO_AES_FIELD: i64 = 0x4C28_7DB9_1A22_505D;
+const OUT_OF_AES_FIELD: i64 = 0xB3A4_F586_3284_728B_u64.cast_signed();
+/// The S-box's inner constant, added with the round key, and its outer one behind L.
+const INNER_CONSTANT: i32 = 0x3E;
+const OUTER_CONSTANT: i32 = 0x63;
+/// What a byte gives to the byte in its own place, to those one and two places higher, and to the one three higher.
+const TO_OWN_PLACE: i64 = 0x040D_B891_E9A4_81B7;
+const TO_NEXT_PLACES: i64 = 0x2C02_0425_1620_40AD;
+const TO_LAST_PLACE: i64 = 0x280F_BCB4_FF84_C11A;
 
 /// Blocks that one pass of each width takes.
 const NARROW_BLOCKS: usize = 4;
@@ -232,7 +239,7 @@ fn filled_up<const BLOCKS: usize>(blocks: &mut [Block], work: impl FnOnce(&mut [
 /// pass takes `$groups` times four vectors, so that there is work while an instruction waits for the one before.
 macro_rules! sm4_on_vectors {
     ($name:ident, $features:literal, $vector:ty, $groups:literal, $blocks:ident, $lanes:literal, [$load:ident, $store:ident,
-     $xor:ident, $or:ident, $left:ident, $right:ident, $shuffle:ident, $words:ident, $quads:ident, $affine:ident,
+     $xor:ident, $shuffle:ident, $words:ident, $quads:ident, $affine:ident,
      $invert:ident, $low_words:ident, $high_words:ident, $low_quads:ident, $high_quads:ident, $each_lane:expr]) => {
         #[target_feature(enable = $features)]
         fn $name(round_keys: &[u32; SM4_ROUNDS], blocks: &mut [Block; $blocks]) {
@@ -245,18 +252,30 @@ macro_rules! sm4_on_vectors {
                 [$low_quads(ab, cd), $high_quads(ab, cd), $low_quads(high_ab, high_cd), $high_quads(high_ab, high_cd)]
             }
 
-            /// The round function T of the exclusive or of three words and the round key.
+            /// Words in the AES field, or back.
             #[target_feature(enable = $features)]
-            fn mixed(a: $vector, b: $vector, c: $vector, key: $vector) -> $vector {
-                let input = $xor($xor(b, c), $xor(a, key));
-                let inside = $affine::<SM4_INTO_AES_FIELD_CONSTANT>(input, $quads(SM4_INTO_AES_FIELD));
-                let word = $invert::<SM4_OUT_OF_AES_FIELD_CONSTANT>(inside, $quads(SM4_OUT_OF_AES_FIELD));
-                let by_8 = $or($left::<8>(word), $right::<24>(word));
-                let by_16 = $or($left::<16>(word), $right::<16>(word));
-                let by_24 = $or($left::<24>(word), $right::<8>(word));
-                let by_bytes = $xor($xor(word, by_8), by_16);
-                $xor($xor(word, by_24), $or($left::<2>(by_bytes), $right::<30>(by_bytes)))
+            fn carried([a, b, c, d]: [$vector; 4], matrix: i64) -> [$vector; 4] {
+                let matrix = $quads(matrix);
+                [$affine::<0>(a, matrix), $affine::<0>(b, matrix), $affine::<0>(c, matrix), $affine::<0>(d, matrix)]
             }
+
+            /// A word with the round function of three others and the round key added. `last` comes from the round
+            /// before, so everything else is added first.
+            #[target_feature(enable = $features)]
+            fn mixed(word: $vector, others: [$vector; 2], last: $vector, key: $vector) -> $vector {
+                let input = $xor(last, $xor($xor(others[0], others[1]), key));
+                let own = $invert::<OUTER_CONSTANT>(input, $quads(TO_OWN_PLACE));
+                let next = $invert::<0>(input, $quads(TO_NEXT_PLACES));
+                let far = $invert::<0>(input, $quads(TO_LAST_PLACE));
+                let by_8 =
+                    $shuffle(next, $each_lane(_mm_set_epi8(14, 13, 12, 15, 10, 9, 8, 11, 6, 5, 4, 7, 2, 1, 0, 3)));
+                let by_16 =
+                    $shuffle(next, $each_lane(_mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2)));
+                let by_24 =
+                    $shuffle(far, $each_lane(_mm_set_epi8(12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1)));
+                $xor($xor($xor(word, own), by_24), $xor(by_8, by_16))
+            }
+
             // Words are big-endian in a block and little-endian in a vector.
             let order = $each_lane(_mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
             let (rows, _) = blocks.as_chunks_mut::<$lanes>();
@@ -267,18 +286,19 @@ macro_rules! sm4_on_vectors {
                     // SAFETY: a row is as many readable bytes as a vector has; the instruction asks for no alignment.
                     *vector = $shuffle(unsafe { $load(row.as_ptr().cast()) }, order);
                 }
-                *state = turned(*state);
+                *state = carried(turned(*state), INTO_AES_FIELD);
             }
             for keys in round_keys.as_chunks::<4>().0 {
                 for (step, key) in keys.iter().enumerate() {
-                    let key = $words(key.cast_signed());
+                    let key = $affine::<INNER_CONSTANT>($words(key.cast_signed()), $quads(INTO_AES_FIELD));
                     for words in &mut state {
-                        let mix = mixed(words[(step + 1) % 4], words[(step + 2) % 4], words[(step + 3) % 4], key);
-                        words[step] = $xor(words[step], mix);
+                        let others = [words[(step + 1) % 4], words[(step + 2) % 4]];
+                        words[step] = mixed(words[step], others, words[(step + 3) % 4], key);
                     }
                 }
             }
-            for ([a, b, c, d], rows) in state.into_iter().zip(groups) {
+            for (state, rows) in state.into_iter().zip(groups) {
+                let [a, b, c, d] = carried(state, OUT_OF_AES_FIELD);
                 for (row, value) in rows.iter_mut().zip(turned([d, c, b, a])) {
                     // SAFETY: a row is as many writable bytes as a vector has; the instruction asks for no alignment.
                     unsafe { $store(row.as_mut_ptr().cast(), $shuffle(value, order)) };
@@ -288,81 +308,21 @@ macro_rules! sm4_on_vectors {
     };
 }
 
-sm4_on_vectors!(
-    sm4_narrow,
-    "avx2,gfni",
-    __m128i,
-    1,
-    NARROW_BLOCKS,
-    1,
-    [
-        _mm_loadu_si128,
-        _mm_storeu_si128,
-        _mm_xor_si128,
-        _mm_or_si128,
-        _mm_slli_epi32,
-        _mm_srli_epi32,
-        _mm_shuffle_epi8,
-        _mm_set1_epi32,
-        _mm_set1_epi64x,
-        _mm_gf2p8affine_epi64_epi8,
-        _mm_gf2p8affineinv_epi64_epi8,
-        _mm_unpacklo_epi32,
-        _mm_unpackhi_epi32,
-        _mm_unpacklo_epi64,
-        _mm_unpackhi_epi64,
-        core::convert::identity
-    ]
-);
-sm4_on_vectors!(
-    sm4_middle,
-    "avx2,gfni",
-    __m256i,
-    2,
-    MIDDLE_BLOCKS,
-    2,
-    [
-        _mm256_loadu_si256,
-        _mm256_storeu_si256,
-        _mm256_xor_si256,
-        _mm256_or_si256,
-        _mm256_slli_epi32,
-        _mm256_srli_epi32,
-        _mm256_shuffle_epi8,
-        _mm256_set1_epi32,
-        _mm256_set1_epi64x,
-        _mm256_gf2p8affine_epi64_epi8,
-        _mm256_gf2p8affineinv_epi64_epi8,
-        _mm256_unpacklo_epi32,
-        _mm256_unpackhi_epi32,
-        _mm256_unpacklo_epi64,
-        _mm256_unpackhi_epi64,
-        _mm256_broadcastsi128_si256
-    ]
-);
-sm4_on_vectors!(
-    sm4_wide,
-    "avx512f,avx512bw,avx2,gfni",
-    __m512i,
-    2,
-    WIDE_BLOCKS,
-    4,
-    [
-        _mm512_loadu_si512,
-        _mm512_storeu_si512,
-        _mm512_xor_si512,
-        _mm512_or_si512,
-        _mm512_slli_epi32,
-        _mm512_srli_epi32,
-        _mm512_shuffle_epi8,
-        _mm512_set1_epi32,
-        _mm512_set1_epi64,
-        _mm512_gf2p8affine_epi64_epi8,
-        _mm512_gf2p8affineinv_epi64_epi8,
-        _mm512_unpacklo_epi32,
-        _mm512_unpackhi_epi32,
-        _mm512_unpacklo_epi64,
-        _mm512_unpackhi_epi64,
-        _mm512_broadcast_i32x4
-    ]
-);
+#[rustfmt::skip]
+sm4_on_vectors!(sm4_narrow, "avx2,gfni", __m128i, 1, NARROW_BLOCKS, 1, [
+    _mm_loadu_si128, _mm_storeu_si128, _mm_xor_si128, _mm_shuffle_epi8, _mm_set1_epi32, _mm_set1_epi64x,
+    _mm_gf2p8affine_epi64_epi8, _mm_gf2p8affineinv_epi64_epi8, _mm_unpacklo_epi32, _mm_unpackhi_epi32,
+    _mm_unpacklo_epi64, _mm_unpackhi_epi64, core::convert::identity
+]);
+#[rustfmt::skip]
+sm4_on_vectors!(sm4_middle, "avx2,gfni", __m256i, 2, MIDDLE_BLOCKS, 2, [
+    _mm256_loadu_si256, _mm256_storeu_si256, _mm256_xor_si256, _mm256_shuffle_epi8, _mm256_set1_epi32,
+    _mm256_set1_epi64x, _mm256_gf2p8affine_epi64_epi8, _mm256_gf2p8affineinv_epi64_epi8, _mm256_unpacklo_epi32,
+    _mm256_unpackhi_epi32, _mm256_unpacklo_epi64, _mm256_unpackhi_epi64, _mm256_broadcastsi128_si256
+]);
+#[rustfmt::skip]
+sm4_on_vectors!(sm4_wide, "avx512f,avx512bw,avx2,gfni", __m512i, 2, WIDE_BLOCKS, 4, [
+    _mm512_loadu_si512, _mm512_storeu_si512, _mm512_xor_si512, _mm512_shuffle_epi8, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_gf2p8affine_epi64_epi8, _mm512_gf2p8affineinv_epi64_epi8, _mm512_unpacklo_epi32,
+    _mm512_unpackhi_epi32, _mm512_unpacklo_epi64, _mm512_unpackhi_epi64, _mm512_broadcast_i32x4
+]);

@@ -1,12 +1,10 @@
 //! AES-128, AES-192 and AES-256 with the key schedule expanded once (FIPS 197).
 
-use aes::cipher::{
-    Array, BlockCipherDecrypt, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit,
-};
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
 
 use crate::CryptoError;
-use crate::block::{AES_BLOCK_BYTES, BlockCipher, xor_into};
+use crate::block::{AES_BLOCK_BYTES, BlockCipher};
 use crate::key_material::KeyBytes;
 
 enum Schedule {
@@ -54,15 +52,15 @@ struct Chain<'a> {
     blocks: &'a [[u8; AES_BLOCK_BYTES]],
 }
 
-impl BlockSizeUser for Chain<'_> {
+impl aes::cipher::BlockSizeUser for Chain<'_> {
     type BlockSize = aes::cipher::consts::U16;
 }
 
-impl BlockCipherEncClosure for Chain<'_> {
+impl aes::cipher::BlockCipherEncClosure for Chain<'_> {
     #[inline(always)]
-    fn call<B: BlockCipherEncBackend<BlockSize = Self::BlockSize>>(self, backend: &B) {
+    fn call<B: aes::cipher::BlockCipherEncBackend<BlockSize = Self::BlockSize>>(self, backend: &B) {
         for block in self.blocks {
-            xor_into(self.chain, block);
+            crate::block::xor_into(self.chain, block);
             backend.encrypt_block(as_array(self.chain).into());
         }
     }

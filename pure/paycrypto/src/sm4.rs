@@ -8,8 +8,7 @@ use crate::key_material::KeyBytes;
 
 /// Length of an SM4 key in bytes.
 pub const SM4_KEY_BYTES: usize = 16;
-/// Rounds of SM4.
-pub const SM4_ROUNDS: usize = 32;
+const ROUNDS: usize = 32;
 
 const SYSTEM_PARAMETER: [u32; 4] = [0xA3B1_BAC6, 0x56AA_3350, 0x677D_9197, 0xB270_22DC];
 
@@ -64,7 +63,7 @@ fn words(bytes: &[u8; AES_BLOCK_BYTES]) -> [u32; 4] {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Sm4Key {
     bytes: KeyBytes,
-    round_keys: [u32; SM4_ROUNDS],
+    round_keys: [u32; ROUNDS],
 }
 
 impl Sm4Key {
@@ -78,7 +77,7 @@ impl Sm4Key {
         for (word, parameter) in state.iter_mut().zip(SYSTEM_PARAMETER) {
             *word ^= parameter;
         }
-        let mut round_keys = [0; SM4_ROUNDS];
+        let mut round_keys = [0; ROUNDS];
         for (round, round_key) in round_keys.iter_mut().enumerate() {
             let mixed = state[1] ^ state[2] ^ state[3] ^ round_constant(round);
             *round_key = state[0] ^ key_transform(mixed);
@@ -101,6 +100,9 @@ impl Sm4Key {
         &self.round_keys
     }
 }
+
+/// Rounds of SM4.
+pub const SM4_ROUNDS: usize = ROUNDS;
 
 fn crypt<'a>(block: &mut [u8; AES_BLOCK_BYTES], round_keys: impl Iterator<Item = &'a u32>) {
     let mut state = words(block);

@@ -153,12 +153,18 @@ impl BlockCipher<DES_BLOCK_BYTES> for TdesKey {
     fn encrypt_blocks(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]]) {
         let (groups, rest) = blocks.as_chunks_mut::<BLOCKS_AT_ONCE>();
         groups.iter_mut().for_each(|group| self.encrypt_lanes(group));
+        // Key derivations encipher two blocks.
+        let (pairs, rest) = rest.as_chunks_mut::<2>();
+        pairs.iter_mut().for_each(|pair| self.encrypt_lanes(pair));
         rest.iter_mut().for_each(|block| self.encrypt_block(block));
     }
 
     fn decrypt_blocks(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]]) {
         let (groups, rest) = blocks.as_chunks_mut::<BLOCKS_AT_ONCE>();
         groups.iter_mut().for_each(|group| self.decrypt_lanes(group));
+        // Key derivations encipher two blocks.
+        let (pairs, rest) = rest.as_chunks_mut::<2>();
+        pairs.iter_mut().for_each(|pair| self.decrypt_lanes(pair));
         rest.iter_mut().for_each(|block| self.decrypt_block(block));
     }
 
