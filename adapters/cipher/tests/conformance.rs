@@ -1,6 +1,9 @@
 //! Every accelerated cipher is the pure one: on random keys and data, at every number of blocks, and on published vectors.
 
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use aes::cipher::consts::U16;
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockSizeUser, KeyInit};
 use fast_cipher::{FastAesKey, FastSm4Key};
 use paycrypto::mac::{cbc_mac, cmac, unionpay_ecb_mac};
 use paycrypto::padding::Padding;
@@ -35,9 +38,9 @@ fn same_cipher(fast: &impl BlockCipher<16>, pure: &impl BlockCipher<16>, blocks:
 
 /// The library below `paycrypto`, one block at a time.
 fn aes_library(key: &[u8], block: Block) -> (Block, Block) {
-    fn run<C: BlockCipherEncrypt + BlockCipherDecrypt + KeyInit>(key: &[u8], block: Block) -> (Block, Block)
+    fn run<C>(key: &[u8], block: Block) -> (Block, Block)
     where
-        C: aes::cipher::BlockSizeUser<BlockSize = aes::cipher::consts::U16>,
+        C: BlockCipherEncrypt + BlockCipherDecrypt + KeyInit + BlockSizeUser<BlockSize = U16>,
     {
         let cipher = C::new_from_slice(key).unwrap();
         let (mut enciphered, mut deciphered) = (Array::from(block), Array::from(block));
