@@ -2,7 +2,9 @@
 
 use crate::FRAME_TIMEOUT;
 use keys::SOCKET_FRAME_BYTES_MAX;
-use std::io::{ErrorKind, Read, Write};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
@@ -43,16 +45,16 @@ fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Fills `buffer` before `deadline`.
+/// Fills `buffer` before `deadline`. What has arrived already is taken without setting up a wait, and usually all has.
 fn read_until(stream: &mut UnixStream, buffer: &mut [u8], deadline: Instant) -> Result<(), FrameError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(FrameError::Stalled);
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer[filled..]) {
+        let arrived = recv(&*stream, &mut buffer[filled..], RecvFlags::DONTWAIT).map(|(count, _)| count);
+        let received = match arrived {
+            Err(Errno::AGAIN) => read_before(stream, &mut buffer[filled..], deadline)?,
+            other => other.map_err(std::io::Error::from),
+        };
+        match received {
             Ok(0) => return Err(FrameError::Cut),
             Ok(count) => filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -63,14 +65,33 @@ fn read_until(stream: &mut UnixStream, buffer: &mut [u8], deadline: Instant) -> 
     Ok(())
 }
 
-/// Waits for the first byte of a frame, for ever or as long as given.
-fn read_first(stream: &mut UnixStream, wait: Option<Duration>) -> Result<u8, FrameError> {
-    stream.set_read_timeout(wait)?;
-    let mut first = [0];
+/// Waits for more until `deadline`.
+fn read_before(
+    stream: &mut UnixStream,
+    buffer: &mut [u8],
+    deadline: Instant,
+) -> Result<std::io::Result<usize>, FrameError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(FrameError::Stalled);
+    }
+    stream.set_read_timeout(Some(left))?;
+    Ok(stream.read(buffer))
+}
+
+/// Waits for the first bytes of a frame's length, for ever or as long as given; says how many came.
+fn read_first(
+    stream: &mut UnixStream,
+    length: &mut [u8; LENGTH_BYTES],
+    wait: Option<Duration>,
+) -> Result<usize, FrameError> {
+    if stream.read_timeout()? != wait {
+        stream.set_read_timeout(wait)?;
+    }
     loop {
-        match stream.read(&mut first) {
+        match stream.read(length) {
             Ok(0) => return Err(FrameError::Closed),
-            Ok(_) => return Ok(first[0]),
+            Ok(count) => return Ok(count),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if is_timeout(&error) => return Err(FrameError::Silent),
             Err(error) => return Err(error.into()),
@@ -84,9 +105,10 @@ fn read_first(stream: &mut UnixStream, wait: Option<Duration>) -> Result<u8, Fra
 /// # Errors
 /// [`FrameError`]; the stream is then of no more use.
 pub fn read_frame(stream: &mut UnixStream, wait: Option<Duration>) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-    let mut length = [read_first(stream, wait)?, 0, 0, 0];
+    let mut length = [0; LENGTH_BYTES];
+    let begun = read_first(stream, &mut length, wait)?;
     let deadline = Instant::now() + FRAME_TIMEOUT;
-    read_until(stream, &mut length[1..], deadline)?;
+    read_until(stream, &mut length[begun..], deadline)?;
     let length = u32::from_be_bytes(length) as usize;
     if length == 0 || length > SEALED_BYTES_MAX {
         return Err(FrameError::Length(length));
@@ -121,9 +143,16 @@ pub fn write_frame(stream: &mut UnixStream, payload: &[u8]) -> Result<(), FrameE
         return Err(FrameError::Length(payload.len()));
     }
     let length = u32::try_from(payload.len()).expect("bounded above");
-    let mut frame = Zeroizing::new(Vec::with_capacity(LENGTH_BYTES + payload.len()));
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(payload);
-    stream.write_all(&frame)?;
+    let length = length.to_be_bytes();
+    let mut parts = [IoSlice::new(&length), IoSlice::new(payload)];
+    let mut rest = &mut parts[..];
+    while !rest.is_empty() {
+        match stream.write_vectored(rest) {
+            Ok(0) => return Err(std::io::Error::from(ErrorKind::WriteZero).into()),
+            Ok(count) => IoSlice::advance_slices(&mut rest, count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }

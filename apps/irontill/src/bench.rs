@@ -43,6 +43,19 @@ pub enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// Payment cryptography beside its bare ciphers, the key socket beside a bare one, openssl beside both. The names in
+    /// the JSON are explained in docs/how-to/read-bench-crypto.md.
+    Crypto {
+        /// Rounds of each measurement; their median counts.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// Milliseconds of each round.
+        #[arg(long, default_value_t = 50)]
+        round_ms: u64,
+        /// One JSON object on standard output.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 struct Authorised {
@@ -57,36 +70,53 @@ struct Authorised {
 impl Bench {
     /// Measures.
     pub fn run(self) -> anyhow::Result<Verdict> {
-        let Bench::Host { terminals, seconds, json } = self;
-        let span = Duration::from_secs(seconds.max(1));
-        let terminals = terminals.clamp(1, 256);
-        let echo = tls_echo(terminals, span)?;
-        let journal = journal_commits(span)?;
-        let host = authorisations(terminals, span)?;
-        if json {
-            println!(
-                "{}",
-                json!({
-                    "authorisations_per_s": host.per_second.round(),
-                    "tls_echo_per_s": echo.round(),
-                    "journal_commits_per_s": journal.round(),
-                    "host_cpu_us_per_authorisation": (host.host_cpu_us * 10.0).round() / 10.0,
-                    "approved": host.approved, "other": host.other, "p50_ms": host.p50_ms, "p99_ms": host.p99_ms,
-                    "terminals": terminals, "seconds": seconds,
-                })
-            );
-        } else {
-            println!("authorisations (TLS, MAC, PIN, ARQC, ledger, fsync)  {:>10.0} a second", host.per_second);
-            println!(
-                "  p50 {:.2} ms, p99 {:.2} ms, {} approved, {} other",
-                host.p50_ms, host.p99_ms, host.approved, host.other
-            );
-            println!("  CPU of host and key process                        {:>10.1} us each", host.host_cpu_us);
-            println!("limit: TLS echo of {ECHO_BYTES} bytes                         {echo:>10.0} a second");
-            println!("limit: journal records, {JOURNAL_GROUP} a commit                  {journal:>10.0} a second");
+        match self {
+            Self::Host { terminals, seconds, json } => run_host(terminals, seconds, json),
+            Self::Crypto { rounds, round_ms, json } => run_crypto(rounds, round_ms, json),
         }
-        Ok(Verdict::of(host.other == 0 && host.approved > 0))
     }
+}
+
+fn run_crypto(rounds: usize, round_ms: u64, json: bool) -> anyhow::Result<Verdict> {
+    let timing = bench::Timing { rounds: rounds.max(1), round: Duration::from_millis(round_ms.max(1)) };
+    let report = bench::crypto(&timing)?;
+    if json {
+        println!("{}", report.to_json());
+    } else {
+        print!("{}", report.to_text());
+    }
+    Ok(Verdict::Yes)
+}
+
+fn run_host(terminals: u32, seconds: u64, json: bool) -> anyhow::Result<Verdict> {
+    let span = Duration::from_secs(seconds.max(1));
+    let terminals = terminals.clamp(1, 256);
+    let echo = tls_echo(terminals, span)?;
+    let journal = journal_commits(span)?;
+    let host = authorisations(terminals, span)?;
+    if json {
+        println!(
+            "{}",
+            json!({
+                "authorisations_per_s": host.per_second.round(),
+                "tls_echo_per_s": echo.round(),
+                "journal_commits_per_s": journal.round(),
+                "host_cpu_us_per_authorisation": (host.host_cpu_us * 10.0).round() / 10.0,
+                "approved": host.approved, "other": host.other, "p50_ms": host.p50_ms, "p99_ms": host.p99_ms,
+                "terminals": terminals, "seconds": seconds,
+            })
+        );
+    } else {
+        println!("authorisations (TLS, MAC, PIN, ARQC, ledger, fsync)  {:>10.0} a second", host.per_second);
+        println!(
+            "  p50 {:.2} ms, p99 {:.2} ms, {} approved, {} other",
+            host.p50_ms, host.p99_ms, host.approved, host.other
+        );
+        println!("  CPU of host and key process                        {:>10.1} us each", host.host_cpu_us);
+        println!("limit: TLS echo of {ECHO_BYTES} bytes                         {echo:>10.0} a second");
+        println!("limit: journal records, {JOURNAL_GROUP} a commit                  {journal:>10.0} a second");
+    }
+    Ok(Verdict::of(host.other == 0 && host.approved > 0))
 }
 
 struct Echo;

@@ -46,23 +46,56 @@ fn as_array(block: &mut [u8; AES_BLOCK_BYTES]) -> &mut Array<u8, aes::cipher::co
     block.into()
 }
 
+/// Carries a CBC-MAC's chain along inside the library's accelerated code, which costs something to enter.
+struct Chain<'a> {
+    chain: &'a mut [u8; AES_BLOCK_BYTES],
+    blocks: &'a [[u8; AES_BLOCK_BYTES]],
+}
+
+impl aes::cipher::BlockSizeUser for Chain<'_> {
+    type BlockSize = aes::cipher::consts::U16;
+}
+
+impl aes::cipher::BlockCipherEncClosure for Chain<'_> {
+    #[inline(always)]
+    fn call<B: aes::cipher::BlockCipherEncBackend<BlockSize = Self::BlockSize>>(self, backend: &B) {
+        for block in self.blocks {
+            crate::block::xor_into(self.chain, block);
+            backend.encrypt_block(as_array(self.chain).into());
+        }
+    }
+}
+
+/// Does the same with the cipher of each key length.
+macro_rules! with_schedule {
+    ($key:expr, $aes:ident => $work:expr) => {
+        match &*$key.schedule {
+            Schedule::Aes128($aes) => $work,
+            Schedule::Aes192($aes) => $work,
+            Schedule::Aes256($aes) => $work,
+        }
+    };
+}
+
 impl BlockCipher<AES_BLOCK_BYTES> for AesKey {
     fn encrypt_block(&self, block: &mut [u8; AES_BLOCK_BYTES]) {
-        let block = as_array(block);
-        match &*self.schedule {
-            Schedule::Aes128(aes) => aes.encrypt_block(block),
-            Schedule::Aes192(aes) => aes.encrypt_block(block),
-            Schedule::Aes256(aes) => aes.encrypt_block(block),
-        }
+        with_schedule!(self, aes => aes.encrypt_block(as_array(block)));
     }
 
     fn decrypt_block(&self, block: &mut [u8; AES_BLOCK_BYTES]) {
-        let block = as_array(block);
-        match &*self.schedule {
-            Schedule::Aes128(aes) => aes.decrypt_block(block),
-            Schedule::Aes192(aes) => aes.decrypt_block(block),
-            Schedule::Aes256(aes) => aes.decrypt_block(block),
-        }
+        with_schedule!(self, aes => aes.decrypt_block(as_array(block)));
+    }
+
+    fn encrypt_blocks(&self, blocks: &mut [[u8; AES_BLOCK_BYTES]]) {
+        with_schedule!(self, aes => aes.encrypt_blocks(Array::cast_slice_from_core_mut(blocks)));
+    }
+
+    fn decrypt_blocks(&self, blocks: &mut [[u8; AES_BLOCK_BYTES]]) {
+        with_schedule!(self, aes => aes.decrypt_blocks(Array::cast_slice_from_core_mut(blocks)));
+    }
+
+    fn chain_blocks(&self, chain: &mut [u8; AES_BLOCK_BYTES], blocks: &[[u8; AES_BLOCK_BYTES]]) {
+        with_schedule!(self, aes => aes.encrypt_with_backend(Chain { chain, blocks }));
     }
 }
 

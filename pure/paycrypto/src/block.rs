@@ -8,6 +8,8 @@ use crate::CryptoError;
 pub const DES_BLOCK_BYTES: usize = 8;
 /// Block length of AES and SM4 in bytes.
 pub const AES_BLOCK_BYTES: usize = 16;
+/// Blocks that deciphering CBC hands to the cipher together.
+const CBC_BLOCKS_AT_ONCE: usize = 16;
 
 /// A keyed block cipher with its key schedule ready.
 pub trait BlockCipher<const N: usize> {
@@ -24,6 +26,14 @@ pub trait BlockCipher<const N: usize> {
     /// Deciphers blocks in place, each by itself.
     fn decrypt_blocks(&self, blocks: &mut [[u8; N]]) {
         blocks.iter_mut().for_each(|block| self.decrypt_block(block));
+    }
+
+    /// The chain of CBC-MACs: for each block, `chain` becomes `chain` xor the block, enciphered.
+    fn chain_blocks(&self, chain: &mut [u8; N], blocks: &[[u8; N]]) {
+        for block in blocks {
+            xor_into(chain, block);
+            self.encrypt_block(chain);
+        }
     }
 
     /// Enciphers a block given by value.
@@ -59,9 +69,7 @@ fn whole_blocks<const N: usize>(data: &mut [u8]) -> Result<&mut [[u8; N]], Crypt
 /// # Errors
 /// [`CryptoError::DataLength`] if the data is not a whole number of blocks.
 pub fn encrypt_ecb<const N: usize>(cipher: &impl BlockCipher<N>, data: &mut [u8]) -> Result<(), CryptoError> {
-    for block in whole_blocks(data)? {
-        cipher.encrypt_block(block);
-    }
+    cipher.encrypt_blocks(whole_blocks(data)?);
     Ok(())
 }
 
@@ -70,9 +78,7 @@ pub fn encrypt_ecb<const N: usize>(cipher: &impl BlockCipher<N>, data: &mut [u8]
 /// # Errors
 /// [`CryptoError::DataLength`] if the data is not a whole number of blocks.
 pub fn decrypt_ecb<const N: usize>(cipher: &impl BlockCipher<N>, data: &mut [u8]) -> Result<(), CryptoError> {
-    for block in whole_blocks(data)? {
-        cipher.decrypt_block(block);
-    }
+    cipher.decrypt_blocks(whole_blocks(data)?);
     Ok(())
 }
 
@@ -104,11 +110,57 @@ pub fn decrypt_cbc<const N: usize>(
     data: &mut [u8],
 ) -> Result<(), CryptoError> {
     let mut chain = initial_vector;
-    for block in whole_blocks(data)? {
-        let ciphertext = *block;
-        cipher.decrypt_block(block);
-        xor_into(block, &chain);
-        chain = ciphertext;
+    let mut ciphertext = [[0; N]; CBC_BLOCKS_AT_ONCE];
+    for group in whole_blocks(data)?.chunks_mut(CBC_BLOCKS_AT_ONCE) {
+        let kept = &mut ciphertext[..group.len()];
+        kept.copy_from_slice(group);
+        cipher.decrypt_blocks(group);
+        for (block, ciphertext) in group.iter_mut().zip(kept) {
+            xor_into(block, &chain);
+            chain = *ciphertext;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AesKey, Sm4Key, TdesKey};
+    use proptest::prelude::*;
+
+    /// Many blocks at once, in chains and in CBC, against one block at a time.
+    fn modes_agree_with_blocks<const N: usize>(cipher: &impl BlockCipher<N>, seed: u8, count: usize) {
+        let blocks: Vec<[u8; N]> = (0..count).map(|i| core::array::from_fn(|j| seed ^ (i * N + j) as u8)).collect();
+        let mut at_once = blocks.clone();
+        cipher.encrypt_blocks(&mut at_once);
+        assert!(at_once.iter().zip(&blocks).all(|(enciphered, block)| *enciphered == cipher.encrypted(*block)));
+        cipher.decrypt_blocks(&mut at_once);
+        assert_eq!(at_once, blocks);
+        let (mut chain, mut expected) = ([seed; N], [seed; N]);
+        cipher.chain_blocks(&mut chain, &blocks);
+        for block in &blocks {
+            xor_into(&mut expected, block);
+            cipher.encrypt_block(&mut expected);
+        }
+        assert_eq!(chain, expected);
+        let mut cbc = blocks.as_flattened().to_vec();
+        encrypt_cbc(cipher, [seed; N], &mut cbc).unwrap();
+        assert_eq!(cbc.last_chunk::<N>().copied().unwrap_or([seed; N]), expected);
+        decrypt_cbc(cipher, [seed; N], &mut cbc).unwrap();
+        assert_eq!(cbc, blocks.as_flattened());
+    }
+
+    proptest! {
+        #[test]
+        fn every_cipher_is_one_cipher(key: [u8; 32], seed: u8, count in 0_usize..40) {
+            for length in [8, 16, 24] {
+                modes_agree_with_blocks(&TdesKey::new(&key[..length]).unwrap(), seed, count);
+            }
+            for length in [16, 24, 32] {
+                modes_agree_with_blocks(&AesKey::new(&key[..length]).unwrap(), seed, count);
+            }
+            modes_agree_with_blocks(&Sm4Key::new(&key[..16]).unwrap(), seed, count);
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Key check values: how two ends see that they hold the same key without showing it.
 
-use crate::block::BlockCipher;
+use crate::block::{AES_BLOCK_BYTES, BlockCipher};
 use crate::mac::cmac;
-use crate::{AesKey, CryptoError, TdesKey, constant_time_eq};
+use crate::{CryptoError, TdesKey, constant_time_eq};
 
 /// Length of UnionPay's check values in sign-in field 62.
 pub const UNIONPAY_CHECK_VALUE_BYTES: usize = 4;
@@ -19,8 +19,8 @@ pub fn zero_block_check_value<const N: usize>(cipher: &impl BlockCipher<N>) -> [
 
 /// CMAC over a block of zeros, first five bytes (ANSI X9.24-1:2017 annex A, for AES keys).
 #[must_use]
-pub fn cmac_check_value(key: &AesKey) -> [u8; CMAC_CHECK_VALUE_BYTES] {
-    let full = cmac(key, &[0; crate::AES_BLOCK_BYTES]);
+pub fn cmac_check_value(key: &impl BlockCipher<AES_BLOCK_BYTES>) -> [u8; CMAC_CHECK_VALUE_BYTES] {
+    let full = cmac(key, &[0; AES_BLOCK_BYTES]);
     core::array::from_fn(|i| full[i])
 }
 

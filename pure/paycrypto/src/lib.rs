@@ -14,6 +14,8 @@ pub mod card_verification;
 pub mod ccm;
 pub mod check_value;
 mod decimal_digits;
+mod des;
+mod des_tables;
 pub mod dukpt;
 pub mod emv;
 mod error;
@@ -43,7 +45,7 @@ pub use decimal_digits::SecretDigits;
 pub use error::CryptoError;
 pub use key_material::KeyBytes;
 pub use sm3::{SM3_DIGEST_BYTES, sm3};
-pub use sm4::{SM4_KEY_BYTES, Sm4Key};
+pub use sm4::{SM4_KEY_BYTES, SM4_ROUNDS, Sm4Key};
 pub use tdes::{TdesKey, TdesKeyLength};
 
 pub use types::Pin;

@@ -5,7 +5,7 @@ use sha2::Sha256;
 use zeroize::Zeroize;
 
 use crate::block::{BlockCipher, DES_BLOCK_BYTES, xor_into};
-use crate::padding::{Padding, for_each_padded_block};
+use crate::padding::{Padding, for_each_padded_run};
 use crate::sm3::{SM3_BLOCK_BYTES, SM3_DIGEST_BYTES, sm3};
 use crate::{CryptoError, TdesKey, TdesKeyLength};
 
@@ -18,10 +18,7 @@ pub const FIELD_64_BYTES: usize = 8;
 #[must_use]
 pub fn cbc_mac<const N: usize>(cipher: &impl BlockCipher<N>, data: &[u8], padding: Padding) -> [u8; N] {
     let mut chain = [0; N];
-    for_each_padded_block(data, padding, |block| {
-        xor_into(&mut chain, block);
-        cipher.encrypt_block(&mut chain);
-    });
+    for_each_padded_run(data, padding, |run| cipher.chain_blocks(&mut chain, run));
     chain
 }
 
@@ -35,10 +32,7 @@ pub fn retail_mac(key: &TdesKey, data: &[u8], padding: Padding) -> Result<[u8; D
         return Err(CryptoError::DoubleLengthNeeded);
     }
     let mut chain = [0; DES_BLOCK_BYTES];
-    for_each_padded_block(data, padding, |block| {
-        xor_into(&mut chain, block);
-        key.encrypt_with_first(&mut chain);
-    });
+    for_each_padded_run(data, padding, |run| key.chain_with_first(&mut chain, run));
     key.output_transformation(&mut chain);
     Ok(chain)
 }
@@ -62,10 +56,7 @@ pub fn mac_algorithm_3<const N: usize>(
 #[must_use]
 pub fn x9_9_mac(key: &TdesKey, data: &[u8]) -> [u8; DES_BLOCK_BYTES] {
     let mut chain = [0; DES_BLOCK_BYTES];
-    for_each_padded_block(data, Padding::Zeros, |block| {
-        xor_into(&mut chain, block);
-        key.encrypt_with_first(&mut chain);
-    });
+    for_each_padded_run(data, Padding::Zeros, |run| key.chain_with_first(&mut chain, run));
     chain
 }
 
@@ -97,10 +88,7 @@ pub fn cmac<const N: usize>(cipher: &impl BlockCipher<N>, data: &[u8]) -> [u8; N
     let last_at = data.len().saturating_sub(1) / N * N;
     let (whole, last) = data.split_at(last_at);
     let mut chain = [0; N];
-    for block in whole.as_chunks::<N>().0 {
-        xor_into(&mut chain, block);
-        cipher.encrypt_block(&mut chain);
-    }
+    cipher.chain_blocks(&mut chain, whole.as_chunks::<N>().0);
     let mut closing = [0; N];
     closing[..last.len()].copy_from_slice(last);
     if last.len() < N {
@@ -143,7 +131,7 @@ fn hex_digit(byte: u8, high: bool) -> u8 {
 #[must_use]
 pub fn unionpay_ecb_mac_steps<const N: usize>(cipher: &impl BlockCipher<N>, data: &[u8]) -> UnionPayMacSteps<N> {
     let mut folded = [0; N];
-    for_each_padded_block(data, Padding::Zeros, |block| xor_into(&mut folded, block));
+    for_each_padded_run(data, Padding::Zeros, |run| run.iter().for_each(|block| xor_into(&mut folded, block)));
     let text = |index: usize| hex_digit(folded[index / 2], index.is_multiple_of(2));
     let first = cipher.encrypted(core::array::from_fn(text));
     let mut mixed = core::array::from_fn(|i| text(N + i));

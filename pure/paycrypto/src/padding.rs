@@ -65,25 +65,23 @@ fn length_block(data_bytes: usize, block_bytes: usize) -> Result<Vec<u8>, Crypto
     Ok(block)
 }
 
-/// Feeds the padded blocks of `data` to `absorb`, without copying the data.
-pub(crate) fn for_each_padded_block<const N: usize>(data: &[u8], padding: Padding, mut absorb: impl FnMut(&[u8; N])) {
+/// Feeds the padded blocks of `data` to `absorb` in runs as long as they come, without copying the data.
+pub(crate) fn for_each_padded_run<const N: usize>(data: &[u8], padding: Padding, mut absorb: impl FnMut(&[[u8; N]])) {
     if padding == Padding::LengthPrefix {
         let mut block = [0; N];
         let bits = (data.len() as u64).wrapping_mul(8).to_be_bytes();
         block[N - bits.len()..].copy_from_slice(&bits);
-        absorb(&block);
+        absorb(&[block]);
     }
     let (blocks, rest) = data.as_chunks::<N>();
-    for block in blocks {
-        absorb(block);
-    }
+    absorb(blocks);
     let mut last = [0; N];
     last[..rest.len()].copy_from_slice(rest);
     if padding == Padding::Marker {
         last[rest.len()] = MARKER;
-        absorb(&last);
+        absorb(&[last]);
     } else if !rest.is_empty() || data.is_empty() {
-        absorb(&last);
+        absorb(&[last]);
     }
 }
 
@@ -97,7 +95,7 @@ mod tests {
         fn streaming_equals_copying(data: Vec<u8>, method in 1_u64..=3) {
             let padding = Padding::from_method_number(method).unwrap();
             let mut streamed = Vec::new();
-            for_each_padded_block::<8>(&data, padding, |block| streamed.extend_from_slice(block));
+            for_each_padded_run::<8>(&data, padding, |run| streamed.extend_from_slice(run.as_flattened()));
             prop_assert_eq!(streamed, pad(&data, padding, 8).unwrap());
         }
     }

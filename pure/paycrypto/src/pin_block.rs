@@ -4,9 +4,9 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::CryptoError;
 use crate::block::{BlockCipher, DES_BLOCK_BYTES};
 use crate::pin::{digit_count, from_nibbles, nibbles as pin_nibbles};
-use crate::{CryptoError, TdesKey};
 use types::{PIN_DIGITS_MAX, PIN_DIGITS_MIN, Pin};
 
 /// Length of the PIN blocks of this module in bytes.
@@ -163,7 +163,11 @@ pub fn decode_format_3(block: &PinBlock, account_number: &[u8]) -> Result<Pin, C
 ///
 /// # Errors
 /// [`CryptoError::AccountNumber`] unless it has 13 to 19 digits.
-pub fn encipher_format_0(key: &TdesKey, pin: &Pin, account_number: &[u8]) -> Result<PinBlock, CryptoError> {
+pub fn encipher_format_0(
+    key: &impl BlockCipher<PIN_BLOCK_BYTES>,
+    pin: &Pin,
+    account_number: &[u8],
+) -> Result<PinBlock, CryptoError> {
     let mut block = encode_format_0(pin, account_number)?;
     key.encrypt_block(&mut block);
     Ok(block)
@@ -173,7 +177,11 @@ pub fn encipher_format_0(key: &TdesKey, pin: &Pin, account_number: &[u8]) -> Res
 ///
 /// # Errors
 /// As [`decode_format_0`].
-pub fn decipher_format_0(key: &TdesKey, enciphered: &PinBlock, account_number: &[u8]) -> Result<Pin, CryptoError> {
+pub fn decipher_format_0(
+    key: &impl BlockCipher<PIN_BLOCK_BYTES>,
+    enciphered: &PinBlock,
+    account_number: &[u8],
+) -> Result<Pin, CryptoError> {
     let clear = Zeroizing::new(key.decrypted(*enciphered));
     decode_format_0(&clear, account_number)
 }
@@ -216,6 +224,7 @@ pub fn decode_eci_3(block: &PinBlock) -> Result<Pin, CryptoError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TdesKey;
     use proptest::prelude::*;
 
     #[test]

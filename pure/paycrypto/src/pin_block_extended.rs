@@ -2,10 +2,10 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::CryptoError;
 use crate::block::{AES_BLOCK_BYTES, BlockCipher, xor_into};
 use crate::pin::{digit_count, from_nibbles, nibbles as pin_nibbles};
 use crate::pin_block::{ACCOUNT_DIGITS_MAX, PIN_BLOCK_ACCOUNT_DIGITS};
-use crate::{AesKey, CryptoError};
 use types::{PIN_DIGITS_MAX, PIN_DIGITS_MIN, Pin};
 
 /// Length of the PIN blocks of this module in bytes.
@@ -90,7 +90,7 @@ pub fn format_4_account_field(account_number: &[u8]) -> Result<ExtendedPinBlock,
 /// # Errors
 /// [`CryptoError::AccountNumber`].
 pub fn encipher_format_4(
-    key: &AesKey,
+    key: &impl BlockCipher<AES_BLOCK_BYTES>,
     pin: &Pin,
     account_number: &[u8],
     random: &[u8; FORMAT_4_RANDOM_BYTES],
@@ -108,7 +108,7 @@ pub fn encipher_format_4(
 /// # Errors
 /// [`CryptoError::AccountNumber`].
 pub fn decipher_format_4_pin_field(
-    key: &AesKey,
+    key: &impl BlockCipher<AES_BLOCK_BYTES>,
     enciphered: &ExtendedPinBlock,
     account_number: &[u8],
 ) -> Result<Zeroizing<ExtendedPinBlock>, CryptoError> {
@@ -123,7 +123,7 @@ pub fn decipher_format_4_pin_field(
 /// # Errors
 /// [`CryptoError::AccountNumber`], [`CryptoError::PinBlockControl`], [`CryptoError::PinBlock`].
 pub fn decipher_format_4(
-    key: &AesKey,
+    key: &impl BlockCipher<AES_BLOCK_BYTES>,
     enciphered: &ExtendedPinBlock,
     account_number: &[u8],
 ) -> Result<Pin, CryptoError> {
@@ -184,6 +184,7 @@ pub fn decode_unionpay_sm4(block: &ExtendedPinBlock, account_number: &[u8]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AesKey;
     use crate::Sm4Key;
     use proptest::prelude::*;
 

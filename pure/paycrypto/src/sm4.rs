@@ -74,7 +74,16 @@ impl Sm4Key {
     pub fn expose_bytes(&self) -> &[u8] {
         self.bytes.expose()
     }
+
+    /// The round keys in the order of enciphering, for faster implementations of the same cipher. As secret as the key.
+    #[must_use]
+    pub fn expose_round_keys(&self) -> &[u32; SM4_ROUNDS] {
+        &self.round_keys
+    }
 }
+
+/// Rounds of SM4.
+pub const SM4_ROUNDS: usize = ROUNDS;
 
 fn crypt<'a>(block: &mut [u8; AES_BLOCK_BYTES], round_keys: impl Iterator<Item = &'a u32>) {
     let mut state = words(block);

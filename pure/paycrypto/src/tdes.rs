@@ -1,15 +1,17 @@
 //! DES and TDES with the key schedule expanded once (ISO/IEC 18033-3, ANSI X9.52).
 
-use des::Des;
-use des::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use zeroize::Zeroize;
 
 use crate::block::{BlockCipher, DES_BLOCK_BYTES};
+use crate::des::{DES_KEY_BYTES, RoundKeys, State, expand_key};
 use crate::key_material::KeyBytes;
 use crate::{CryptoError, constant_time_eq};
 
-const SINGLE_BYTES: usize = 8;
-const DOUBLE_BYTES: usize = 16;
-const TRIPLE_BYTES: usize = 24;
+const DOUBLE_BYTES: usize = 2 * DES_KEY_BYTES;
+/// Most parts of a key.
+const PARTS_MAX: usize = 3;
+/// Independent blocks that go through the rounds side by side: as many as the registers hold.
+const BLOCKS_AT_ONCE: usize = 4;
 
 /// How many DES keys a [`TdesKey`] is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,23 +24,14 @@ pub enum TdesKeyLength {
     Triple,
 }
 
-enum Schedule {
-    Single(Des),
-    Double(Box<[Des; 2]>),
-    Triple(Box<[Des; 3]>),
-}
-
 /// A DES key of one, two or three parts, ready to work.
 ///
 /// Eight bytes make it single DES, sixteen two-key TDES, twenty-four three-key TDES. Parity bits are neither
 /// checked nor used. Bytes and schedule are wiped when it is dropped, and it never prints.
 pub struct TdesKey {
     bytes: KeyBytes,
-    schedule: Schedule,
-}
-
-fn des(part: &[u8]) -> Des {
-    Des::new_from_slice(part).expect("a part is eight bytes")
+    /// One for each part: 1 to [`PARTS_MAX`].
+    schedules: Box<[RoundKeys]>,
 }
 
 impl TdesKey {
@@ -47,15 +40,17 @@ impl TdesKey {
     /// # Errors
     /// [`CryptoError::KeyLength`] for any other length.
     pub fn new(bytes: &[u8]) -> Result<Self, CryptoError> {
-        let part = |index: usize| des(&bytes[index * SINGLE_BYTES..(index + 1) * SINGLE_BYTES]);
-        let schedule = match bytes.len() {
-            SINGLE_BYTES => Schedule::Single(part(0)),
-            DOUBLE_BYTES => Schedule::Double(Box::new([part(0), part(1)])),
-            TRIPLE_BYTES => Schedule::Triple(Box::new([part(0), part(1), part(2)])),
-            other => return Err(CryptoError::KeyLength(other)),
-        };
-        let bytes = KeyBytes::new(bytes)?;
-        Ok(Self { bytes, schedule })
+        let (parts, rest) = bytes.as_chunks::<DES_KEY_BYTES>();
+        if !rest.is_empty() || !(1..=PARTS_MAX).contains(&parts.len()) {
+            return Err(CryptoError::KeyLength(bytes.len()));
+        }
+        let kept = KeyBytes::new(bytes)?;
+        // Expanded where they stay, so that no copy is left behind.
+        let mut schedules = vec![RoundKeys::default(); parts.len()].into_boxed_slice();
+        for (part, schedule) in parts.iter().zip(&mut schedules) {
+            expand_key(*part, schedule);
+        }
+        Ok(Self { bytes: kept, schedules })
     }
 
     pub(crate) fn from_double(bytes: &[u8; DOUBLE_BYTES]) -> Self {
@@ -65,10 +60,10 @@ impl TdesKey {
     /// How many parts the key has.
     #[must_use]
     pub fn length(&self) -> TdesKeyLength {
-        match self.schedule {
-            Schedule::Single(_) => TdesKeyLength::Single,
-            Schedule::Double(_) => TdesKeyLength::Double,
-            Schedule::Triple(_) => TdesKeyLength::Triple,
+        match self.schedules.len() {
+            1 => TdesKeyLength::Single,
+            2 => TdesKeyLength::Double,
+            _ => TdesKeyLength::Triple,
         }
     }
 
@@ -84,47 +79,108 @@ impl TdesKey {
         constant_time_eq(self.expose_bytes(), other.expose_bytes())
     }
 
-    fn parts(&self) -> (&Des, &Des, &Des) {
-        match &self.schedule {
-            Schedule::Single(k1) => (k1, k1, k1),
-            Schedule::Double(keys) => (&keys[0], &keys[1], &keys[0]),
-            Schedule::Triple(keys) => (&keys[0], &keys[1], &keys[2]),
+    #[inline]
+    fn parts(&self) -> [&RoundKeys; PARTS_MAX] {
+        match &*self.schedules {
+            [k1, k2] => [k1, k2, k1],
+            [k1, k2, k3, ..] => [k1, k2, k3],
+            [k1, ..] => [k1; PARTS_MAX],
+            [] => unreachable!("a key has a part"),
         }
     }
 
-    /// Single DES with the first part: what retail MACs chain with.
-    pub(crate) fn encrypt_with_first(&self, block: &mut [u8; DES_BLOCK_BYTES]) {
-        self.parts().0.encrypt_block(as_array(block));
+    #[inline]
+    fn encrypt_lanes<const LANES: usize>(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]; LANES]) {
+        let [k1, k2, k3] = self.parts();
+        let mut state = State::load(blocks);
+        state.encrypt(k1);
+        if self.length() != TdesKeyLength::Single {
+            state.decrypt(k2);
+            state.encrypt(k3);
+        }
+        *blocks = state.store();
+    }
+
+    #[inline]
+    fn decrypt_lanes<const LANES: usize>(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]; LANES]) {
+        let [k1, k2, k3] = self.parts();
+        let mut state = State::load(blocks);
+        if self.length() != TdesKeyLength::Single {
+            state.decrypt(k3);
+            state.encrypt(k2);
+        }
+        state.decrypt(k1);
+        *blocks = state.store();
+    }
+
+    /// CBC with single DES under the first part: what retail MACs chain with.
+    pub(crate) fn chain_with_first(&self, chain: &mut [u8; DES_BLOCK_BYTES], blocks: &[[u8; DES_BLOCK_BYTES]]) {
+        let [k1, ..] = self.parts();
+        let mut state = State::load(&[*chain]);
+        for block in blocks {
+            state.add(&State::load(&[*block]));
+            state.encrypt(k1);
+        }
+        [*chain] = state.store();
     }
 
     /// The closing step of a retail MAC (ISO 9797-1 algorithm 3): decipher with the second part, encipher with the
     /// last one.
     pub(crate) fn output_transformation(&self, block: &mut [u8; DES_BLOCK_BYTES]) {
-        let (_, k2, k3) = self.parts();
-        k2.decrypt_block(as_array(block));
-        k3.encrypt_block(as_array(block));
+        let [_, k2, k3] = self.parts();
+        let mut state = State::load(&[*block]);
+        state.decrypt(k2);
+        state.encrypt(k3);
+        [*block] = state.store();
     }
 }
 
-fn as_array(block: &mut [u8; DES_BLOCK_BYTES]) -> &mut Array<u8, des::cipher::consts::U8> {
-    block.into()
+impl Drop for TdesKey {
+    fn drop(&mut self) {
+        self.schedules.as_flattened_mut().zeroize();
+    }
 }
 
 impl BlockCipher<DES_BLOCK_BYTES> for TdesKey {
     fn encrypt_block(&self, block: &mut [u8; DES_BLOCK_BYTES]) {
-        self.encrypt_with_first(block);
-        if self.length() != TdesKeyLength::Single {
-            self.output_transformation(block);
-        }
+        self.encrypt_lanes(core::array::from_mut(block));
     }
 
     fn decrypt_block(&self, block: &mut [u8; DES_BLOCK_BYTES]) {
-        let (k1, k2, k3) = self.parts();
-        if self.length() != TdesKeyLength::Single {
-            k3.decrypt_block(as_array(block));
-            k2.encrypt_block(as_array(block));
+        self.decrypt_lanes(core::array::from_mut(block));
+    }
+
+    fn encrypt_blocks(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]]) {
+        let (groups, rest) = blocks.as_chunks_mut::<BLOCKS_AT_ONCE>();
+        groups.iter_mut().for_each(|group| self.encrypt_lanes(group));
+        // Key derivations encipher two blocks.
+        let (pairs, rest) = rest.as_chunks_mut::<2>();
+        pairs.iter_mut().for_each(|pair| self.encrypt_lanes(pair));
+        rest.iter_mut().for_each(|block| self.encrypt_block(block));
+    }
+
+    fn decrypt_blocks(&self, blocks: &mut [[u8; DES_BLOCK_BYTES]]) {
+        let (groups, rest) = blocks.as_chunks_mut::<BLOCKS_AT_ONCE>();
+        groups.iter_mut().for_each(|group| self.decrypt_lanes(group));
+        // Key derivations encipher two blocks.
+        let (pairs, rest) = rest.as_chunks_mut::<2>();
+        pairs.iter_mut().for_each(|pair| self.decrypt_lanes(pair));
+        rest.iter_mut().for_each(|block| self.decrypt_block(block));
+    }
+
+    fn chain_blocks(&self, chain: &mut [u8; DES_BLOCK_BYTES], blocks: &[[u8; DES_BLOCK_BYTES]]) {
+        if self.length() == TdesKeyLength::Single {
+            return self.chain_with_first(chain, blocks);
         }
-        k1.decrypt_block(as_array(block));
+        let [k1, k2, k3] = self.parts();
+        let mut state = State::load(&[*chain]);
+        for block in blocks {
+            state.add(&State::load(&[*block]));
+            state.encrypt(k1);
+            state.decrypt(k2);
+            state.encrypt(k3);
+        }
+        [*chain] = state.store();
     }
 }
 

@@ -85,10 +85,10 @@ pub fn icc_master_key(
 ) -> Result<TdesKey, CryptoError> {
     require_double(issuer_master_key)?;
     let left = diversification_data(option, account_number, sequence_number)?;
-    let halves = [left, left.map(|byte| !byte)];
-    let enciphered = halves.map(|half| issuer_master_key.encrypted(half));
+    let mut halves = Zeroizing::new([left, left.map(|byte| !byte)]);
+    issuer_master_key.encrypt_blocks(&mut *halves);
     let mut bytes = Zeroizing::new([0; 2 * DES_BLOCK_BYTES]);
-    bytes.copy_from_slice(enciphered.as_flattened());
+    bytes.copy_from_slice(halves.as_flattened());
     set_odd_parity(&mut *bytes);
     Ok(TdesKey::from_double(&bytes))
 }

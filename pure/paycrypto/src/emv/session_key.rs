@@ -14,7 +14,8 @@ const MARKED_BYTE: usize = 2;
 type Half = [u8; DES_BLOCK_BYTES];
 
 fn enciphered_halves(key: &TdesKey, left: Half, right: Half) -> Zeroizing<[u8; 16]> {
-    let halves = Zeroizing::new([key.encrypted(left), key.encrypted(right)]);
+    let mut halves = Zeroizing::new([left, right]);
+    key.encrypt_blocks(&mut *halves);
     let mut bytes = Zeroizing::new([0; 16]);
     bytes.copy_from_slice(halves.as_flattened());
     bytes
