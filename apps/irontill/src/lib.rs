@@ -1,17 +1,19 @@
 //! Everything on one machine, and the engineer's tools.
 //!
 //! *Duty*: the command line of `irontill`: it joins keys, host and terminal into one system in one folder, and gives an engineer the card
-//! lab, the decoder, the vectors, the X-ray, load, benchmark and simulator. *Knows*: everybody; it is the one declared exception to the
+//! lab, the decoder, the key calculator, the vectors, the X-ray, load, benchmark and simulator. *Knows*: everybody; it is the one declared exception to the
 //! rule that apps do not. *Never*: a rule of the field. *Start here*: [`work`], then `system.rs`.
 
 mod bench;
 mod bench_terminal;
 mod bureau;
+mod calc;
 mod cards;
 mod decode;
 mod demo;
 mod explain;
 mod host;
+mod keys_command;
 mod load;
 mod pay;
 mod simulate;
@@ -62,6 +64,9 @@ enum Command {
     /// Benchmarks with their limits measured in the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Keys: calculations on test keys.
+    #[command(subcommand)]
+    Keys(keys_command::KeysCommand),
     /// The simulator.
     Sim(simulate::Simulate),
     /// The key process of a system folder.
@@ -95,6 +100,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Host(host) => host.run(),
         Command::Load(load) => load.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Sim(simulate) => simulate.run(),
         Command::KeysProcess { data } => system::run_keys_process(&data),
         Command::HostProcess { data } => system::run_host_process(&data),
