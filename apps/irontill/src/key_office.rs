@@ -1,5 +1,6 @@
-//! `irontill keys`: custodians, ceremonies, lineage and audit of a key process.
+//! `irontill keys`: calculations on test keys; custodians, ceremonies, lineage and audit of a key process.
 
+use crate::calc::Calc;
 use crate::key_ceremony::{CeremonyArguments, RecordArguments, VerifyRecord};
 use crate::key_reports::{AuditArguments, LineageArguments, ListArguments};
 use crate::keyboard::Keyboard;
@@ -13,9 +14,11 @@ use std::path::PathBuf;
 use types::SecretBytes;
 use vault_remote::RemoteKeys;
 
-/// Key ceremonies, custodians, lineage and audit of a key process.
+/// Calculations on test keys; ceremonies, custodians, lineage and audit of a key process.
 #[derive(Subcommand)]
 pub enum KeysCommand {
+    /// Payment calculations on test keys, with every value between.
+    Calc(Calc),
     /// Puts a key together from components of several custodians.
     Ceremony(CeremonyArguments),
     /// Key and record of a completed ceremony, again.
@@ -186,6 +189,7 @@ impl KeysCommand {
     /// Carries it out.
     pub fn run(self) -> anyhow::Result<Verdict> {
         let done = match self {
+            KeysCommand::Calc(calc) => calc.run(),
             KeysCommand::Ceremony(ceremony) => ceremony.run(),
             KeysCommand::CeremonyRecord(record) => record.run(),
             KeysCommand::CeremonyAbort(door) => abort_ceremony(&door),

@@ -1,12 +1,13 @@
 //! Everything on one machine, and the engineer's tools.
 //!
 //! *Duty*: the command line of `irontill`: it joins keys, host and terminal into one system in one folder, and gives an engineer the card
-//! lab, the decoder, the vectors, the X-ray, load, benchmark and simulator. *Knows*: everybody; it is the one declared exception to the
+//! lab, the decoder, the key calculator, the vectors, the X-ray, load, benchmark and simulator. *Knows*: everybody; it is the one declared exception to the
 //! rule that apps do not. *Never*: a rule of the field. *Start here*: [`work`], then `system.rs`.
 
 mod bench;
 mod bench_terminal;
 mod bureau;
+mod calc;
 mod cards;
 mod decode;
 mod demo;
@@ -66,7 +67,7 @@ enum Command {
     /// Benchmarks with their limits measured in the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// Key ceremonies, custodians, lineage and audit of a key process.
+    /// Keys: calculations on test keys; ceremonies, custodians, lineage and audit of a key process.
     #[command(subcommand)]
     Keys(key_office::KeysCommand),
     /// The simulator.

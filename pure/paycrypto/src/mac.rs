@@ -81,10 +81,18 @@ fn doubled<const N: usize>(value: [u8; N]) -> [u8; N] {
     shifted
 }
 
+/// The two subkeys of a CMAC key (NIST SP 800-38B §6.1): the first closes whole blocks, the second padded ones. As
+/// secret as the key; public so that every step of a test key's CMAC can be shown.
+#[must_use]
+pub fn cmac_subkeys<const N: usize>(cipher: &impl BlockCipher<N>) -> [[u8; N]; 2] {
+    let first = doubled(cipher.encrypted([0; N]));
+    [first, doubled(first)]
+}
+
 /// CMAC (NIST SP 800-38B, ISO/IEC 9797-1 MAC algorithm 5) over TDES, AES or SM4, untruncated.
 #[must_use]
 pub fn cmac<const N: usize>(cipher: &impl BlockCipher<N>, data: &[u8]) -> [u8; N] {
-    let mut subkey = doubled(cipher.encrypted([0; N]));
+    let [mut subkey, mut padded_subkey] = cmac_subkeys(cipher);
     let last_at = data.len().saturating_sub(1) / N * N;
     let (whole, last) = data.split_at(last_at);
     let mut chain = [0; N];
@@ -93,8 +101,9 @@ pub fn cmac<const N: usize>(cipher: &impl BlockCipher<N>, data: &[u8]) -> [u8; N
     closing[..last.len()].copy_from_slice(last);
     if last.len() < N {
         closing[last.len()] = 0x80;
-        subkey = doubled(subkey);
+        subkey = padded_subkey;
     }
+    padded_subkey.zeroize();
     xor_into(&mut chain, &closing);
     xor_into(&mut chain, &subkey);
     subkey.zeroize();

@@ -2,7 +2,7 @@
 //!
 //! Account numbers are ASCII digits, check digit included.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::CryptoError;
 use crate::block::{BlockCipher, DES_BLOCK_BYTES};
@@ -64,8 +64,12 @@ fn read_plain_field(nibbles: &[u8; NIBBLES], control: u8, is_filler: impl Fn(u8)
     from_nibbles(pin)
 }
 
-/// The account field of formats 0 and 3: four zero nibbles and the twelve digits left of the check digit.
-fn account_field(account_number: &[u8]) -> Result<PinBlock, CryptoError> {
+/// The account field of formats 0 and 3: four zero nibbles and the twelve digits left of the check digit (ISO 9564-1
+/// §9.3.2.3).
+///
+/// # Errors
+/// [`CryptoError::AccountNumber`] unless it has 13 to 19 digits.
+pub fn account_field(account_number: &[u8]) -> Result<PinBlock, CryptoError> {
     let length = account_number.len();
     let length_fits = (PIN_BLOCK_ACCOUNT_DIGITS + 1..=ACCOUNT_DIGITS_MAX).contains(&length);
     if !length_fits || !account_number.iter().all(u8::is_ascii_digit) {
@@ -85,12 +89,18 @@ fn mix(nibbles: &[u8; NIBBLES], account_number: &[u8]) -> Result<PinBlock, Crypt
     Ok(block)
 }
 
-fn unmix(block: &PinBlock, account_number: &[u8]) -> Result<Nibbles, CryptoError> {
-    let mut plain = *block;
+/// The PIN field of a clear block of format 0 or 3: the block with the account field taken out, whatever it then holds.
+///
+/// # Errors
+/// [`CryptoError::AccountNumber`] unless it has 13 to 19 digits.
+pub fn pin_field(block: &PinBlock, account_number: &[u8]) -> Result<Zeroizing<PinBlock>, CryptoError> {
+    let mut plain = Zeroizing::new(*block);
     crate::block::xor_into(&mut plain, &account_field(account_number)?);
-    let nibbles = unpack(&plain);
-    plain.zeroize();
-    Ok(nibbles)
+    Ok(plain)
+}
+
+fn unmix(block: &PinBlock, account_number: &[u8]) -> Result<Nibbles, CryptoError> {
+    Ok(unpack(&*pin_field(block, account_number)?))
 }
 
 /// Format 0 in the clear: PIN with filler F, xored with the account number (ISO 9564-1 §9.3.2; ANSI X9.8).

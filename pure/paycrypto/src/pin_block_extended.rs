@@ -1,6 +1,6 @@
 //! PIN blocks of sixteen bytes: ISO 9564-1 format 4 (AES) and UnionPay's SM4 block.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::CryptoError;
 use crate::block::{AES_BLOCK_BYTES, BlockCipher, xor_into};
@@ -130,7 +130,11 @@ pub fn decipher_format_4(
     read_format_4_pin_field(&*decipher_format_4_pin_field(key, enciphered, account_number)?)
 }
 
-fn sm4_account_field(account_number: &[u8]) -> Result<ExtendedPinBlock, CryptoError> {
+/// The account field of UnionPay's sixteen-byte block: the twelve digits left of the check digit at the right end.
+///
+/// # Errors
+/// [`CryptoError::AccountNumber`] unless it has 13 to 19 digits.
+pub fn unionpay_sm4_account_field(account_number: &[u8]) -> Result<ExtendedPinBlock, CryptoError> {
     let length = account_number.len();
     let fits = (PIN_BLOCK_ACCOUNT_DIGITS + 1..=ACCOUNT_DIGITS_MAX).contains(&length);
     if !fits || !account_number.iter().all(u8::is_ascii_digit) {
@@ -157,8 +161,21 @@ pub fn encode_unionpay_sm4(pin: &Pin, account_number: &[u8]) -> Result<ExtendedP
         *slot = digit;
     }
     let mut block = pack(&nibbles);
-    xor_into(&mut block, &sm4_account_field(account_number)?);
+    xor_into(&mut block, &unionpay_sm4_account_field(account_number)?);
     Ok(block)
+}
+
+/// The PIN field of UnionPay's sixteen-byte block: the block with the account field taken out, whatever it then holds.
+///
+/// # Errors
+/// [`CryptoError::AccountNumber`] unless it has 13 to 19 digits.
+pub fn unionpay_sm4_pin_field(
+    block: &ExtendedPinBlock,
+    account_number: &[u8],
+) -> Result<Zeroizing<ExtendedPinBlock>, CryptoError> {
+    let mut plain = Zeroizing::new(*block);
+    xor_into(&mut plain, &unionpay_sm4_account_field(account_number)?);
+    Ok(plain)
 }
 
 /// Reads UnionPay's sixteen-byte PIN block, checking length, digits and every filler nibble.
@@ -166,10 +183,7 @@ pub fn encode_unionpay_sm4(pin: &Pin, account_number: &[u8]) -> Result<ExtendedP
 /// # Errors
 /// [`CryptoError::AccountNumber`], [`CryptoError::PinBlock`].
 pub fn decode_unionpay_sm4(block: &ExtendedPinBlock, account_number: &[u8]) -> Result<Pin, CryptoError> {
-    let mut plain = *block;
-    xor_into(&mut plain, &sm4_account_field(account_number)?);
-    let nibbles = unpack(&plain);
-    plain.zeroize();
+    let nibbles = unpack(&*unionpay_sm4_pin_field(block, account_number)?);
     let length = usize::from(nibbles[0]) * 10 + usize::from(nibbles[1]);
     if nibbles[1] > 9 || !(PIN_DIGITS_MIN..=PIN_DIGITS_MAX).contains(&length) {
         return Err(CryptoError::PinBlock);

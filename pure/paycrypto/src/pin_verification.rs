@@ -54,6 +54,21 @@ pub fn pin_verification_value(
     account_number: &[u8],
     pin: &Pin,
 ) -> Result<PinVerificationValue, CryptoError> {
+    let mut block = security_parameter(key_index, account_number, pin)?;
+    require_double(key)?;
+    key.encrypt_block(&mut block);
+    Ok(SecretDigits::from_values(select_decimal_digits(&*block)))
+}
+
+/// The transformed security parameter (TSP) that a PVV is enciphered from: eleven account digits, key index, PIN.
+///
+/// # Errors
+/// As [`pin_verification_value`], but for the key.
+pub fn security_parameter(
+    key_index: u8,
+    account_number: &[u8],
+    pin: &Pin,
+) -> Result<Zeroizing<[u8; DES_BLOCK_BYTES]>, CryptoError> {
     if key_index > KEY_INDEX_MAX {
         return Err(CryptoError::Parameter);
     }
@@ -63,12 +78,9 @@ pub fn pin_verification_value(
     if !is_account_number(account_number, PAN_DIGITS_MIN) {
         return Err(CryptoError::AccountNumber);
     }
-    require_double(key)?;
     let end = account_number.len() - 1;
     let account = account_number[end - SECURITY_PARAMETER_ACCOUNT_DIGITS..end].iter().map(|digit| digit - b'0');
-    let mut block = Zeroizing::new(pack_left(account.chain([key_index]).chain(pin_nibbles(pin))));
-    key.encrypt_block(&mut block);
-    Ok(SecretDigits::from_values(select_decimal_digits(&*block)))
+    Ok(Zeroizing::new(pack_left(account.chain([key_index]).chain(pin_nibbles(pin)))))
 }
 
 /// True if the PIN has this PVV, compared in constant time.
@@ -258,6 +270,17 @@ fn intermediate_pin(key: &TdesKey, data: &ValidationData, table: &Decimalisation
         *digit = table.digit(nibble);
     }
     digits
+}
+
+/// The enciphered validation data with every digit decimalised, as text: what natural PINs are the beginning of.
+#[must_use]
+pub fn decimalised_validation_data(
+    key: &TdesKey,
+    data: &ValidationData,
+    table: &DecimalisationTable,
+) -> Zeroizing<String> {
+    let digits = intermediate_pin(key, data, table);
+    Zeroizing::new(digits.iter().map(|digit| char::from(b'0' + digit)).collect())
 }
 
 /// The PIN that belongs to an account number as such: the first `digits` digits of the decimalised cipher text.

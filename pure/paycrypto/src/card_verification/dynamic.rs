@@ -6,7 +6,9 @@
 use types::ServiceCode;
 
 use crate::block::{BlockCipher, DES_BLOCK_BYTES};
-use crate::card_verification::{CardVerificationKind, CardVerificationValue, account_digits, packed_input, value_of};
+use crate::card_verification::{
+    CardVerificationKind, CardVerificationSteps, CardVerificationValue, account_digits, packed_input,
+};
 use crate::decimal_digits::nibbles_of;
 use crate::emv::{Atc, UnpredictableNumber, require_double};
 use crate::mac::retail_mac;
@@ -51,9 +53,23 @@ pub fn dynamic_card_verification_value(
     expiry: &[u8],
     service_code: ServiceCode,
 ) -> Result<CardVerificationValue, CryptoError> {
+    Ok(dynamic_card_verification_steps(key, account_number, atc, expiry, service_code)?.value())
+}
+
+/// As [`dynamic_card_verification_value`], with what it passes through.
+///
+/// # Errors
+/// As [`dynamic_card_verification_value`].
+pub fn dynamic_card_verification_steps(
+    key: &TdesKey,
+    account_number: &[u8],
+    atc: Atc,
+    expiry: &[u8],
+    service_code: ServiceCode,
+) -> Result<CardVerificationSteps, CryptoError> {
     let altered = nibbles_of(&atc).chain(account_digits(account_number)?.skip(COUNTER_DIGITS));
     let service = CardVerificationKind::MagneticStripe(service_code).service_digits();
-    value_of(key, &*packed_input(altered, expiry, service)?)
+    CardVerificationSteps::new(key, packed_input(altered, expiry, service)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 mod dynamic;
 
-pub use dynamic::{dynamic_card_verification_value, dynamic_cvc3, dynamic_cvc3_iv};
+pub use dynamic::{dynamic_card_verification_steps, dynamic_card_verification_value, dynamic_cvc3, dynamic_cvc3_iv};
 
 use types::{PAN_DIGITS_MAX, PAN_DIGITS_MIN, ServiceCode};
 use zeroize::Zeroizing;
@@ -76,14 +76,46 @@ fn account_digits(account_number: &[u8]) -> Result<impl Iterator<Item = u8> + '_
     Ok(account_number.iter().map(|digit| digit - b'0'))
 }
 
-/// The cipher of all these values: first block under key A, xored with the second, then A, A⁻¹ of B, A. That is the
-/// retail MAC of the packed digits.
-fn value_of(key: &TdesKey, input: &[u8; INPUT_BYTES]) -> Result<CardVerificationValue, CryptoError> {
-    if key.length() != TdesKeyLength::Double {
-        return Err(CryptoError::DoubleLengthNeeded);
+/// A value on its way, for explanations and test vectors. Wiped on drop; never prints.
+pub struct CardVerificationSteps {
+    input: Zeroizing<[u8; INPUT_BYTES]>,
+    enciphered: Zeroizing<[u8; DES_BLOCK_BYTES]>,
+}
+
+impl CardVerificationSteps {
+    /// The cipher of all these values: first block under key A, xored with the second, then A, A⁻¹ of B, A. That is
+    /// the retail MAC of the packed digits.
+    fn new(key: &TdesKey, input: Zeroizing<[u8; INPUT_BYTES]>) -> Result<Self, CryptoError> {
+        if key.length() != TdesKeyLength::Double {
+            return Err(CryptoError::DoubleLengthNeeded);
+        }
+        let enciphered = Zeroizing::new(retail_mac(key, &*input, Padding::Zeros)?);
+        Ok(Self { input, enciphered })
     }
-    let mac = Zeroizing::new(retail_mac(key, input, Padding::Zeros)?);
-    Ok(SecretDigits::from_values(select_decimal_digits(&*mac)))
+
+    /// The packed digits of account number, expiry and service code: two blocks.
+    #[must_use]
+    pub fn expose_input(&self) -> &[u8] {
+        &*self.input
+    }
+
+    /// What both blocks become under keys A and B; the value is chosen from its digits.
+    #[must_use]
+    pub fn expose_enciphered(&self) -> &[u8] {
+        &*self.enciphered
+    }
+
+    /// The first three decimal digits, letters as 0 to 5 if they do not suffice.
+    #[must_use]
+    pub fn value(&self) -> CardVerificationValue {
+        SecretDigits::from_values(select_decimal_digits(&*self.enciphered))
+    }
+}
+
+impl core::fmt::Debug for CardVerificationSteps {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("CardVerificationSteps(***)")
+    }
 }
 
 /// Computes the value of a card.
@@ -99,8 +131,21 @@ pub fn card_verification_value(
     expiry: &[u8],
     kind: CardVerificationKind,
 ) -> Result<CardVerificationValue, CryptoError> {
+    Ok(card_verification_steps(key, account_number, expiry, kind)?.value())
+}
+
+/// As [`card_verification_value`], with what it passes through.
+///
+/// # Errors
+/// As [`card_verification_value`].
+pub fn card_verification_steps(
+    key: &TdesKey,
+    account_number: &[u8],
+    expiry: &[u8],
+    kind: CardVerificationKind,
+) -> Result<CardVerificationSteps, CryptoError> {
     let input = packed_input(account_digits(account_number)?, expiry, kind.service_digits())?;
-    value_of(key, &input)
+    CardVerificationSteps::new(key, input)
 }
 
 /// True if `value` is the card's, compared in constant time.

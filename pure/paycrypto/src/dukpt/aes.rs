@@ -63,6 +63,12 @@ impl InitialKeyId {
         self.0
     }
 
+    /// The derivation data from which an initial key of this type is made, block number zero. Not secret.
+    #[must_use]
+    pub fn derivation_data(self, key_type: KeyType) -> [u8; AES_BLOCK_BYTES] {
+        derivation_data(INITIAL_KEY_INDICATOR, key_type, self.0)
+    }
+
     /// The first half: which base derivation key.
     #[must_use]
     pub fn base_derivation_key_id(self) -> [u8; 4] {
@@ -170,6 +176,20 @@ impl KeySerialNumber {
     pub fn transactions_after(self) -> u64 {
         RULE.transactions_after(self.counter)
     }
+
+    /// The serial numbers on the way from the initial key to this one, itself last: the key of each is derived from
+    /// the one before. None if the counter is zero.
+    pub fn path(self) -> impl Iterator<Item = Self> {
+        path_to(self.counter).map(move |counter| Self { counter, ..self })
+    }
+
+    /// The derivation data from which a key of this transaction is made, block number zero: a working key of the usage,
+    /// or with [`KeyUsage::KeyDerivation`] and the initial key's type the transaction key itself. Not secret.
+    #[must_use]
+    pub fn derivation_data(self, usage: KeyUsage, key_type: KeyType) -> [u8; AES_BLOCK_BYTES] {
+        let context = context(self.initial_key_id.derivation_id(), self.counter);
+        derivation_data(usage.indicator(), key_type, context)
+    }
 }
 
 impl core::fmt::Display for KeySerialNumber {
@@ -221,7 +241,9 @@ impl KeyUsage {
         Self::KeyDerivation,
     ];
 
-    fn indicator(self) -> u16 {
+    /// Its number in derivation data.
+    #[must_use]
+    pub fn indicator(self) -> u16 {
         match self {
             Self::KeyEncryption => 0x0002,
             Self::PinEncryption => 0x1000,
@@ -235,8 +257,9 @@ impl KeyUsage {
         }
     }
 
-    /// HMAC keys only make MACs; only AES keys derive.
-    fn allows(self, key_type: KeyType) -> bool {
+    /// Whether keys of this type have this usage: HMAC keys only make MACs; only AES keys derive.
+    #[must_use]
+    pub fn allows(self, key_type: KeyType) -> bool {
         match self {
             Self::MacGeneration | Self::MacVerification | Self::MacBothWays => true,
             Self::KeyDerivation => key_type.algorithm() == Algorithm::Aes,
@@ -430,8 +453,7 @@ impl BaseDerivationKey {
     /// The initial key of one terminal, as long as the base derivation key (X9.24-3 annex B.5). One or two blocks.
     #[must_use]
     pub fn initial_key(&self, initial_key_id: InitialKeyId) -> InitialKey {
-        let data = derivation_data(INITIAL_KEY_INDICATOR, self.key_type, initial_key_id.0);
-        let key = derive(&self.encryptor, self.key_type, data);
+        let key = derive(&self.encryptor, self.key_type, initial_key_id.derivation_data(self.key_type));
         InitialKey { key: DerivationKey { key, key_type: self.key_type }, initial_key_id }
     }
 

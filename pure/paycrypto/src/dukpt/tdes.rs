@@ -153,6 +153,12 @@ impl KeySerialNumber {
     pub fn transactions_after(self) -> u64 {
         RULE.transactions_after(self.counter)
     }
+
+    /// The serial numbers on the way from the initial key to this one, itself last: the key of each is derived from
+    /// the one before. None if the counter is zero.
+    pub fn path(self) -> impl Iterator<Item = Self> {
+        path_to(self.counter).map(move |counter| Self { counter, ..self })
+    }
 }
 
 impl core::fmt::Display for KeySerialNumber {
@@ -327,8 +333,9 @@ impl WorkingKeyUsage {
     pub const ALL: [Self; 5] =
         [Self::PinEncryption, Self::MacRequest, Self::MacResponse, Self::DataRequest, Self::DataResponse];
 
-    /// The variant constant, xored into both halves.
-    fn variant(self) -> u64 {
+    /// The variant constant, xored into both halves (X9.24-1 annex A.4.1).
+    #[must_use]
+    pub fn variant(self) -> u64 {
         match self {
             Self::PinEncryption => 0xFF,
             Self::MacRequest => 0xFF << 8,

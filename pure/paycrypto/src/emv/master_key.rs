@@ -13,6 +13,7 @@ use crate::{CryptoError, TdesKey};
 /// Digits that enter the derivation.
 const DIVERSIFICATION_DIGITS: usize = 16;
 const SEQUENCE_NUMBER_MAX: u8 = 99;
+const SHA_1_BYTES: usize = 20;
 
 /// How account number and sequence number become derivation data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +48,21 @@ fn joined_digits(account_number: &[u8], sequence_number: u8) -> Result<Zeroizing
     Ok(digits)
 }
 
-/// Picks decimal digits from a SHA-1 of the packed digits, then letters as 0 to 5 if there were too few.
-fn decimalised_hash(digits: &[u8]) -> [u8; DIVERSIFICATION_DIGITS] {
+/// The hash of option B: SHA-1 over the packed digits of account and sequence number, an odd number of them behind a
+/// zero. Its decimal digits, then its letters as 0 to 5, become the derivation data.
+///
+/// # Errors
+/// As [`diversification_data`].
+pub fn option_b_hash(account_number: &[u8], sequence_number: u8) -> Result<[u8; SHA_1_BYTES], CryptoError> {
+    Ok(hash_of_digits(&joined_digits(account_number, sequence_number)?))
+}
+
+fn hash_of_digits(digits: &[u8]) -> [u8; SHA_1_BYTES] {
     let odd = usize::from(digits.len() % 2 == 1);
     let mut nibbles = Zeroizing::new(vec![0; odd]);
     nibbles.extend_from_slice(digits);
     let packed: Zeroizing<Vec<u8>> = Zeroizing::new(nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect());
-    select_decimal_digits(&Sha1::digest(&packed))
+    Sha1::digest(&packed).into()
 }
 
 /// The eight bytes Y that an issuer master key enciphers to give the left half of an ICC master key.
@@ -68,7 +77,11 @@ pub fn diversification_data(
 ) -> Result<[u8; DES_BLOCK_BYTES], CryptoError> {
     let digits = joined_digits(account_number, sequence_number)?;
     let hashed = option == MasterKeyOption::B && account_number.len() > DIVERSIFICATION_DIGITS;
-    Ok(if hashed { pack_right(&decimalised_hash(&digits)) } else { pack_right(&digits) })
+    Ok(if hashed {
+        pack_right(&select_decimal_digits::<DIVERSIFICATION_DIGITS>(&hash_of_digits(&digits)))
+    } else {
+        pack_right(&digits)
+    })
 }
 
 /// Derives a card's master key from its issuer's, with odd parity.
@@ -83,14 +96,28 @@ pub fn icc_master_key(
     account_number: &[u8],
     sequence_number: u8,
 ) -> Result<TdesKey, CryptoError> {
+    let mut bytes = icc_master_key_before_parity(option, issuer_master_key, account_number, sequence_number)?;
+    set_odd_parity(&mut *bytes);
+    Ok(TdesKey::from_double(&bytes))
+}
+
+/// As [`icc_master_key`], parity as it falls: the same key to DES, other bytes to compare.
+///
+/// # Errors
+/// As [`icc_master_key`].
+pub fn icc_master_key_before_parity(
+    option: MasterKeyOption,
+    issuer_master_key: &TdesKey,
+    account_number: &[u8],
+    sequence_number: u8,
+) -> Result<Zeroizing<[u8; 2 * DES_BLOCK_BYTES]>, CryptoError> {
     require_double(issuer_master_key)?;
     let left = diversification_data(option, account_number, sequence_number)?;
     let mut halves = Zeroizing::new([left, left.map(|byte| !byte)]);
     issuer_master_key.encrypt_blocks(&mut *halves);
     let mut bytes = Zeroizing::new([0; 2 * DES_BLOCK_BYTES]);
     bytes.copy_from_slice(halves.as_flattened());
-    set_odd_parity(&mut *bytes);
-    Ok(TdesKey::from_double(&bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

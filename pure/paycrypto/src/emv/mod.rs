@@ -14,13 +14,18 @@ pub use cryptogram::{
     ARPC_METHOD_2_BYTES, CRYPTOGRAM_BYTES, PROPRIETARY_AUTHENTICATION_BYTES_MAX, application_cryptogram, arpc_method_1,
     arpc_method_2, verify_application_cryptogram,
 };
-pub use master_key::{MasterKeyOption, diversification_data, icc_master_key};
+pub use master_key::{
+    MasterKeyOption, diversification_data, icc_master_key, icc_master_key_before_parity, option_b_hash,
+};
 pub use purse::{purse_mac, purse_session_key};
-pub use scheme::{ArpcMethod, CryptogramVersion, IccMasterKeys, IssuerResponse, ScriptContext};
+pub use scheme::{
+    ArpcMethod, CryptogramKey, CryptogramVersion, IccMasterKeys, IssuerResponse, ScriptContext, ScriptKey,
+};
 pub use script::{CommandCipher, command_mac, encipher_command_data, vis_pin_block};
 pub use session_key::{
-    SessionTree, common_session_key, common_session_key_for_atc, common_session_key_for_atc_and_un, pboc_session_key,
-    tree_session_key, visa_script_session_key,
+    SessionTree, TreeNode, common_session_key, common_session_key_for_atc, common_session_key_for_atc_and_un,
+    common_session_key_inputs, pboc_session_key, pboc_session_key_inputs, session_tree_path, tree_session_key,
+    visa_script_session_key,
 };
 
 /// Application transaction counter, tag 9F36.

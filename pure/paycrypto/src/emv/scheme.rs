@@ -35,20 +35,56 @@ pub enum CryptogramVersion {
 }
 
 /// How the key of a cryptogram or of its answer comes from the ICC master key.
-#[derive(Clone, Copy)]
-enum CryptogramKey {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CryptogramKey {
+    /// It is the master key.
     MasterKey,
+    /// EMV common session key of the ATC.
     CommonOfAtc,
+    /// EMV common session key of ATC and unpredictable number.
     CommonOfAtcAndUn,
+    /// PBOC's session key.
     Pboc,
 }
 
+impl CryptogramKey {
+    /// Derives the key.
+    ///
+    /// # Errors
+    /// [`CryptoError::DoubleLengthNeeded`].
+    pub fn derive(self, icc_master_key: &TdesKey, atc: Atc, un: UnpredictableNumber) -> Result<TdesKey, CryptoError> {
+        match self {
+            Self::MasterKey => TdesKey::new(icc_master_key.expose_bytes()),
+            Self::CommonOfAtc => common_session_key_for_atc(icc_master_key, atc),
+            Self::CommonOfAtcAndUn => common_session_key_for_atc_and_un(icc_master_key, atc, un),
+            Self::Pboc => pboc_session_key(icc_master_key, atc),
+        }
+    }
+}
+
 /// How the keys of a script come from the ICC master keys.
-#[derive(Clone, Copy)]
-enum ScriptKey {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptKey {
+    /// EMV common session key of the cryptogram.
     CommonOfArqc,
+    /// PBOC's session key of the ATC.
     Pboc,
+    /// Visa's exclusive or with the ATC.
     VisaXor,
+}
+
+impl ScriptKey {
+    /// Derives the key.
+    ///
+    /// # Errors
+    /// [`CryptoError::DoubleLengthNeeded`].
+    pub fn derive(self, icc_master_key: &TdesKey, context: &ScriptContext) -> Result<TdesKey, CryptoError> {
+        match self {
+            Self::CommonOfArqc => common_session_key(icc_master_key, &context.cryptogram),
+            Self::Pboc => pboc_session_key(icc_master_key, context.atc),
+            Self::VisaXor => visa_script_session_key(icc_master_key, context.atc),
+        }
+    }
 }
 
 /// Which issuer response a scheme uses.
@@ -194,6 +230,36 @@ impl CryptogramVersion {
         self.recipe().master_key
     }
 
+    /// Where the key of its cryptograms comes from.
+    #[must_use]
+    pub fn cryptogram_key(self) -> CryptogramKey {
+        self.recipe().cryptogram_key
+    }
+
+    /// How the input of its cryptograms is padded.
+    #[must_use]
+    pub fn cryptogram_padding(self) -> Padding {
+        self.recipe().padding
+    }
+
+    /// Where the key of its issuer responses comes from.
+    #[must_use]
+    pub fn arpc_key(self) -> CryptogramKey {
+        self.recipe().arpc_key
+    }
+
+    /// Where the keys of its scripts come from.
+    #[must_use]
+    pub fn script_key(self) -> ScriptKey {
+        self.recipe().script_key
+    }
+
+    /// How it enciphers the data of script commands.
+    #[must_use]
+    pub fn script_cipher(self) -> CommandCipher {
+        self.recipe().cipher
+    }
+
     /// Derives one ICC master key.
     ///
     /// # Errors
@@ -218,7 +284,7 @@ impl CryptogramVersion {
         atc: Atc,
         un: UnpredictableNumber,
     ) -> Result<TdesKey, CryptoError> {
-        derive(self.recipe().cryptogram_key, icc_master_key_ac, atc, un)
+        self.recipe().cryptogram_key.derive(icc_master_key_ac, atc, un)
     }
 
     /// ARQC, TC or AAC over the concatenated inputs, from the ICC master key.
@@ -266,7 +332,7 @@ impl CryptogramVersion {
         response: IssuerResponse<'_>,
     ) -> Result<Vec<u8>, CryptoError> {
         let recipe = self.recipe();
-        let key = derive(recipe.arpc_key, icc_master_key_ac, atc, un)?;
+        let key = recipe.arpc_key.derive(icc_master_key_ac, atc, un)?;
         match (recipe.arpc_method, response) {
             (ArpcMethod::One, IssuerResponse::ResponseCode(code)) => Ok(arpc_method_1(&key, arqc, code)?.to_vec()),
             (ArpcMethod::Two, IssuerResponse::CardStatusUpdate(update, proprietary)) => {
@@ -281,11 +347,7 @@ impl CryptogramVersion {
     /// # Errors
     /// [`CryptoError::DoubleLengthNeeded`].
     pub fn script_session_key(self, icc_master_key: &TdesKey, context: &ScriptContext) -> Result<TdesKey, CryptoError> {
-        match self.recipe().script_key {
-            ScriptKey::CommonOfArqc => common_session_key(icc_master_key, &context.cryptogram),
-            ScriptKey::Pboc => pboc_session_key(icc_master_key, context.atc),
-            ScriptKey::VisaXor => visa_script_session_key(icc_master_key, context.atc),
-        }
+        self.recipe().script_key.derive(icc_master_key, context)
     }
 
     /// What a script command's MAC is computed over.
@@ -362,20 +424,6 @@ impl CryptogramVersion {
                 vis_pin_block(icc_master_key_ac, new_pin, current_pin)
             }
         }
-    }
-}
-
-fn derive(
-    how: CryptogramKey,
-    icc_master_key: &TdesKey,
-    atc: Atc,
-    un: UnpredictableNumber,
-) -> Result<TdesKey, CryptoError> {
-    match how {
-        CryptogramKey::MasterKey => TdesKey::new(icc_master_key.expose_bytes()),
-        CryptogramKey::CommonOfAtc => common_session_key_for_atc(icc_master_key, atc),
-        CryptogramKey::CommonOfAtcAndUn => common_session_key_for_atc_and_un(icc_master_key, atc, un),
-        CryptogramKey::Pboc => pboc_session_key(icc_master_key, atc),
     }
 }
 

@@ -32,10 +32,17 @@ fn with_odd_parity(mut bytes: Zeroizing<[u8; 16]>) -> TdesKey {
 /// [`CryptoError::DoubleLengthNeeded`].
 pub fn common_session_key(icc_master_key: &TdesKey, r: &Half) -> Result<TdesKey, CryptoError> {
     require_double(icc_master_key)?;
+    let [left, right] = common_session_key_inputs(r);
+    Ok(with_odd_parity(enciphered_halves(icc_master_key, left, right)))
+}
+
+/// The two blocks that become the halves of a common session key. Not secret.
+#[must_use]
+pub fn common_session_key_inputs(r: &Half) -> [Half; 2] {
     let (mut left, mut right) = (*r, *r);
     left[MARKED_BYTE] = LEFT_MARK;
     right[MARKED_BYTE] = RIGHT_MARK;
-    Ok(with_odd_parity(enciphered_halves(icc_master_key, left, right)))
+    [left, right]
 }
 
 /// Common session key with `r` = ATC and zeros: EMV common core and Visa CVN 18.
@@ -80,10 +87,15 @@ pub fn visa_script_session_key(icc_master_key: &TdesKey, atc: Atc) -> Result<Tde
 /// [`CryptoError::DoubleLengthNeeded`].
 pub fn pboc_session_key(icc_master_key: &TdesKey, atc: Atc) -> Result<TdesKey, CryptoError> {
     require_double(icc_master_key)?;
-    let left = [0, 0, 0, 0, 0, 0, atc[0], atc[1]];
-    let right = [0, 0, 0, 0, 0, 0, !atc[0], !atc[1]];
+    let [left, right] = pboc_session_key_inputs(atc);
     let bytes = enciphered_halves(icc_master_key, left, right);
     Ok(TdesKey::from_double(&bytes))
+}
+
+/// The two blocks that become the halves of a PBOC session key. Not secret.
+#[must_use]
+pub fn pboc_session_key_inputs(atc: Atc) -> [Half; 2] {
+    [[0, 0, 0, 0, 0, 0, atc[0], atc[1]], [0, 0, 0, 0, 0, 0, !atc[0], !atc[1]]]
 }
 
 /// Shape of the EMV2000 session key tree (EMV 4.1 Book 2 annex A1.3.2, withdrawn since).
@@ -103,14 +115,15 @@ impl Default for SessionTree {
     }
 }
 
-type Node = Zeroizing<[u8; 16]>;
+/// A key of the session key tree. Wiped on drop.
+pub type TreeNode = Zeroizing<[u8; 16]>;
 
-fn xored(left: &[u8; 16], right: &[u8; 16]) -> Node {
+fn xored(left: &[u8; 16], right: &[u8; 16]) -> TreeNode {
     Zeroizing::new(core::array::from_fn(|i| left[i] ^ right[i]))
 }
 
 /// A child: its grandparent's halves, marked with the child's number, enciphered under its parent.
-fn tree_child(parent: &Node, grandparent: &Node, number: u32, branch_factor: u32) -> Node {
+fn tree_child(parent: &TreeNode, grandparent: &TreeNode, number: u32, branch_factor: u32) -> TreeNode {
     let mark = u64::from(number % branch_factor);
     let halves = grandparent.as_chunks::<DES_BLOCK_BYTES>().0;
     let left = u64::from_be_bytes(halves[0]) ^ mark;
@@ -132,24 +145,42 @@ impl SessionTree {
 /// # Errors
 /// [`CryptoError::DoubleLengthNeeded`]; [`CryptoError::Parameter`] for a tree with fewer than 65 535 leaves.
 pub fn tree_session_key(icc_master_key: &TdesKey, atc: Atc, tree: &SessionTree) -> Result<TdesKey, CryptoError> {
+    let (path, grandparent) = walk_tree(icc_master_key, atc, tree)?;
+    let leaf = path.last().ok_or(CryptoError::Parameter)?;
+    Ok(with_odd_parity(xored(leaf, &grandparent)))
+}
+
+/// The nodes below the root on the way to the leaf that the ATC numbers, the leaf last. As secret as keys; public so
+/// that every step of a test key's derivation can be shown.
+///
+/// # Errors
+/// As [`tree_session_key`].
+pub fn session_tree_path(icc_master_key: &TdesKey, atc: Atc, tree: &SessionTree) -> Result<Vec<TreeNode>, CryptoError> {
+    walk_tree(icc_master_key, atc, tree).map(|(path, _)| path)
+}
+
+/// The path, and the leaf's grandparent.
+fn walk_tree(icc_master_key: &TdesKey, atc: Atc, tree: &SessionTree) -> Result<(Vec<TreeNode>, TreeNode), CryptoError> {
     require_double(icc_master_key)?;
     if !tree.has_a_leaf_for_every_atc() {
         return Err(CryptoError::Parameter);
     }
     let leaf = u32::from(u16::from_be_bytes(atc));
     let branch_factor = u32::from(tree.branch_factor);
-    let mut node: Node = Zeroizing::new([0; 16]);
+    let mut node: TreeNode = Zeroizing::new([0; 16]);
     node.copy_from_slice(icc_master_key.expose_bytes());
-    let mut parent: Node = Zeroizing::new(tree.initial_vector);
+    let mut parent: TreeNode = Zeroizing::new(tree.initial_vector);
     let mut grandparent = parent.clone();
+    let mut path = Vec::with_capacity(usize::from(tree.height));
     for levels_below in (0..u32::from(tree.height)).rev() {
         // Deep levels of a tall tree number their only reachable node 0.
         let divisor = branch_factor.checked_pow(levels_below);
         let number = divisor.map_or(0, |divisor| leaf / divisor);
         let child = tree_child(&node, &parent, number, branch_factor);
         grandparent = core::mem::replace(&mut parent, core::mem::replace(&mut node, child));
+        path.push(node.clone());
     }
-    Ok(with_odd_parity(xored(&node, &grandparent)))
+    Ok((path, grandparent))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod field;
 mod header;
 mod hex;
 mod key_data;
+mod meaning;
 mod optional;
 mod protection;
 mod sealing;
