@@ -78,7 +78,7 @@ def hold(office, checks, out):
         lines(first, PARTS[0], "00000000"),  # wrong check value
         lines(first, PARTS[0]),
         lines(first, PARTS[1]),  # the same person twice
-        lines(second, PARTS[1][:-1] + "0"),  # even parity
+        lines(second, PARTS[1][:-1] + "4"),  # even parity
         lines(second, PARTS[1]),
     ])
     code, output, error = office.keys("ceremony", "--usage", "KEK", "--owner", "BANK A", "--out", out, "--json", text=script)

@@ -156,10 +156,10 @@ pub struct WrapArguments {
     /// Key.
     #[arg(long)]
     key: String,
-    /// Padding behind the key, in hex; drawn if not said.
+    /// Padding behind the key, in hex, all of it used; drawn if not said.
     #[arg(long)]
     padding: Option<String>,
-    /// Does not hide how long the key is.
+    /// Padding that is drawn does not hide how long the key is.
     #[arg(long)]
     show_length: bool,
 }
@@ -169,12 +169,14 @@ impl Calculate for WrapArguments {
         let header = KeyBlockHeader::parse(self.header.trim().as_bytes()).map_err(refused("header"))?.header;
         let kbpk = protection_key(header.version, &self.kbpk)?;
         let key = input::key_up_to("key", &self.key, input::WRAPPED_KEY_BYTES_MAX)?;
-        let length_hiding = if self.show_length { LengthHiding::None } else { LengthHiding::LongestOfAlgorithm };
-        let needed = padding_bytes_needed(header.version, header.algorithm, key.len(), length_hiding);
-        let padding = match &self.padding {
-            Some(text) => input::hex("padding", text)?,
-            None => super::drawn(needed)?,
+        let given = self.padding.as_deref().map(|text| input::hex("padding", text)).transpose()?;
+        let length_hiding = match &given {
+            Some(padding) => LengthHiding::AtLeast(key.len() + padding.len()),
+            None if self.show_length => LengthHiding::None,
+            None => LengthHiding::LongestOfAlgorithm,
         };
+        let needed = padding_bytes_needed(header.version, header.algorithm, key.len(), length_hiding);
+        let padding = given.map_or_else(|| super::drawn(needed), Ok)?;
         let options = WrapOptions { length_hiding, strength: StrengthPolicy::Any };
         let text = wrap(&kbpk, &header, &key, &padding, &options).map_err(refused("header"))?;
         let parsed = KeyBlockHeader::parse(text.as_bytes()).map_err(refused("header"))?;
