@@ -12,7 +12,7 @@ use keys::{
     IssuerResponse, KeyBlock, MasterKeyDerivation, Reply, SealedAccount, SessionKeyMethod,
 };
 use paycrypto::TdesKey;
-use paycrypto::emv::{self, MasterKeyOption, application_cryptogram, vis_pin_block};
+use paycrypto::emv::{self, MasterKeyOption, application_cryptogram, command_mac, vis_pin_block};
 use paycrypto::padding::Padding;
 use paycrypto::pin_block::encode_format_2;
 use types::SecretBytes;
@@ -32,19 +32,13 @@ pub fn check(chest: &mut Chest<'_, '_>, case: Case<'_>) -> Check {
     match kind {
         "derive_icc_mk_a" => card_key(chest, case, MasterKeyDerivation::OptionA),
         "derive_icc_mk_b" => card_key(chest, case, MasterKeyDerivation::OptionB),
-        "derive_common_sk" | "derive_visa_sm_sk" | "derive_emv2000_tree_sk" | "pboc_session_key" | "pboc_mk" => Err(
-            inner_step("session keys from a card's key (EMV Book 2 annex A1.3): commands begin at the issuer's key"),
+        "derive_common_sk" | "derive_visa_sm_sk" => script_key(chest, case),
+        "generate_command_mac" => command_mac_case(chest, case),
+        "derive_emv2000_tree_sk" | "pboc_session_key" | "pboc_mk" => Err(inner_step(BARE_SESSION_KEY)),
+        "generate_ac" | "generate_arpc_1" | "generate_arpc_2" | "pboc_arpc" => Err(inner_step(BARE_SESSION_KEY)),
+        "format_iso9564_2_pin_block" | "format_vis_pin_block" | "encrypt_command_data" | "generate_cvc3" => Err(
+            inner_step("data under a card's own or session key (EMV Book 2 §9.3): commands begin at the issuer's key"),
         ),
-        "generate_ac" | "generate_arpc_1" | "generate_arpc_2" | "generate_command_mac" | "pboc_arpc" => {
-            Err(inner_step(
-                "cryptograms under a bare session key (EMV Book 2 §8.1, §8.2, §9.2): commands begin at the issuer's key",
-            ))
-        }
-        "format_iso9564_2_pin_block" | "format_vis_pin_block" | "encrypt_command_data" | "generate_cvc3" => {
-            Err(inner_step(
-                "script data under a card's or session key (EMV Book 2 §9.3): commands begin at the issuer's key",
-            ))
-        }
         "arqc" => arqc(chest, case),
         "arpc" => Err(Problem::NotBuilt(ARPC_WITHOUT_DATA.to_owned())),
         "script_mac" | "pin_change_script" => Err(inner_step("a script's MAC input in parts (EMV Book 2 §9.2.3)")),
@@ -55,6 +49,8 @@ pub fn check(chest: &mut Chest<'_, '_>, case: Case<'_>) -> Check {
     }
 }
 
+const BARE_SESSION_KEY: &str =
+    "a session key that no published issuer key leads to (EMV Book 2 annex A1.3): commands begin at the issuer's key";
 const ARPC_WITHOUT_DATA: &str =
     "an ARPC without its ARQC's data: a vault answers right cryptograms only (EMV Book 2 §8.2)";
 
@@ -371,4 +367,61 @@ fn arqc(chest: &mut Chest<'_, '_>, case: Case<'_>) -> Check {
         cryptogram: &case.array("arqc")?,
     };
     question.check(chest, &case.bytes("txn_data")?)
+}
+
+/// The issuer's key and card behind a card's published key, from the case that derives it.
+fn issuer_of<'a>(chest: &Chest<'a, '_>, card_key: &str) -> Check<(Case<'a>, MasterKeyDerivation)> {
+    let derives = |kind: &str| {
+        let mut cases = chest.published().iter().map(|other| Case(other));
+        cases.find(|other| other.kind() == kind && other.0["output"] == card_key)
+    };
+    let by_a = derives("derive_icc_mk_a").map(|case| (case.inside("input"), MasterKeyDerivation::OptionA));
+    let by_b = || derives("derive_icc_mk_b").map(|case| (case.inside("input"), MasterKeyDerivation::OptionB));
+    by_a.or_else(by_b).ok_or_else(|| inner_step(BARE_SESSION_KEY))
+}
+
+/// The MAC that the vault makes under the session key of a case which derives one from a card's key.
+fn mac_under(chest: &mut Chest<'_, '_>, derivation: Case<'_>, message: &[u8]) -> Check<[u8; 8]> {
+    let input = derivation.inside("input");
+    if derivation.0["malformed"] == true {
+        return Err(unsayable("an ATC of other than two bytes"));
+    }
+    let (issuer, option) = issuer_of(chest, input.text("icc_mk")?)?;
+    let (session, atc, cryptogram) = match derivation.kind() {
+        "derive_common_sk" => (SessionKeyMethod::Common, [0; 2], input.array("r")?),
+        _ => (SessionKeyMethod::None, input.array("atc")?, [0; 8]),
+    };
+    let ask = Command::MakeScriptMac {
+        master: chest.bring_double(&issuer.bytes("iss_mk")?)?,
+        account: chest.account(issuer.text("pan")?)?,
+        card_sequence: sequence_number(issuer)?,
+        scheme: CryptogramScheme { derivation: option, session, ..CryptogramScheme::COMMON },
+        atc: u16::from_be_bytes(atc),
+        cryptogram,
+        data: message.to_vec(),
+    };
+    match chest.host(ask)? {
+        Reply::ScriptMac { mac } => Ok(mac),
+        other => Err(stray(&other)),
+    }
+}
+
+/// A published session key is the one under which the vault makes a script's MAC.
+fn script_key(chest: &mut Chest<'_, '_>, case: Case<'_>) -> Check {
+    let made = mac_under(chest, case, SOME_DATA)?;
+    let published = TdesKey::new(&case.bytes("output")?).map_err(refused)?;
+    let expected = command_mac(&published, SOME_DATA).map_err(refused)?;
+    if made == expected { Ok(()) } else { Err(differs("the session key makes another MAC")) }
+}
+
+/// The MAC under a session key that another case derives.
+fn command_mac_case(chest: &mut Chest<'_, '_>, case: Case<'_>) -> Check {
+    let input = case.inside("input");
+    let mut others = chest.published().iter().map(|other| Case(other));
+    let derives = |other: &Case<'_>| {
+        ["derive_common_sk", "derive_visa_sm_sk"].contains(&other.kind()) && other.0["output"] == input.0["sk_smi"]
+    };
+    let derivation = others.find(derives).ok_or_else(|| inner_step(BARE_SESSION_KEY))?;
+    let mac = mac_under(chest, derivation, &input.bytes("command")?)?;
+    case.expect_leading_bytes("output", &mac)
 }
