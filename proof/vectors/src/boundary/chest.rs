@@ -50,6 +50,7 @@ pub struct Chest<'a, 'p> {
     keys: BTreeMap<(Usage, Algorithm, Vec<u8>), AnyKeyBlock>,
     custodians: usize,
     remembers_guesses: bool,
+    limit_reached: bool,
     fault: Option<anyhow::Error>,
 }
 
@@ -73,6 +74,7 @@ impl<'a, 'p> Chest<'a, 'p> {
             keys: BTreeMap::new(),
             custodians: 0,
             remembers_guesses: false,
+            limit_reached: false,
             fault: None,
         }
     }
@@ -82,9 +84,14 @@ impl<'a, 'p> Chest<'a, 'p> {
         self.published
     }
 
-    /// Whether the vault refused something that a fresh one might not: a limit, or a PIN block tied to another card.
+    /// Whether the vault refused a PIN block, which a fresh one might not: the block may be tied to another card.
     pub fn remembers_guesses(&self) -> bool {
         self.remembers_guesses
+    }
+
+    /// Whether the vault refused for a limit on guessing: that says nothing of the case.
+    pub fn limit_reached(&self) -> bool {
+        self.limit_reached
     }
 
     /// Ends this key process; the next question goes to a new one.
@@ -94,6 +101,7 @@ impl<'a, 'p> Chest<'a, 'p> {
         self.keys.clear();
         self.custodians = 0;
         self.remembers_guesses = false;
+        self.limit_reached = false;
     }
 
     /// Why no key process could be started, if so.
@@ -117,7 +125,8 @@ impl<'a, 'p> Chest<'a, 'p> {
                 Err(Problem::Unrunnable(Refusal::Unavailable.to_string()))
             }
             Some(Reply::Refused { why }) => {
-                self.remembers_guesses |= matches!(why, Refusal::RateLimited | Refusal::PinBlock);
+                self.remembers_guesses |= why == Refusal::PinBlock;
+                self.limit_reached |= why == Refusal::RateLimited;
                 Err(refused(why))
             }
             Some(reply) => Ok(reply),

@@ -57,11 +57,7 @@ pub fn run_files_through(paths: &[PathBuf], processes: &mut KeyProcesses<'_>) ->
     for (file, cases) in &loaded {
         let mut chest = Chest::new(processes, &published);
         for case in cases {
-            let mut outcome = run_case(&mut chest, case);
-            if matches!(outcome, Outcome::Failed(_)) && chest.remembers_guesses() {
-                chest.start_afresh();
-                outcome = run_case(&mut chest, case);
-            }
+            let outcome = run_case_undisturbed(&mut chest, case);
             chest.take_fault()?;
             report.record(file, case, outcome);
         }
@@ -104,6 +100,21 @@ const AREAS: [Area; 7] = [
     Area { kinds: crate::EMV_TYPES, run: emv::check, judge },
     Area { kinds: crate::DUKPT_TYPES, run: dukpt::check, judge: crate::dukpt::judge_answer },
 ];
+
+/// Runs a case, and once more in a fresh vault if what the vault remembers of earlier cases may have decided.
+fn run_case_undisturbed(chest: &mut Chest<'_, '_>, case: &Value) -> Outcome {
+    let outcome = run_case(chest, case);
+    let disturbed = chest.remembers_guesses() && matches!(outcome, Outcome::Failed(_));
+    if !disturbed && !chest.limit_reached() {
+        return outcome;
+    }
+    chest.start_afresh();
+    let outcome = run_case(chest, case);
+    if chest.limit_reached() {
+        return Outcome::Skipped("a limit on guessing that one case alone reaches".to_owned());
+    }
+    outcome
+}
 
 fn run_case(chest: &mut Chest<'_, '_>, case: &Value) -> Outcome {
     let case = Case(case);
