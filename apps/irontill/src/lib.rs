@@ -19,6 +19,7 @@ mod key_reports;
 mod keyboard;
 mod load;
 mod pay;
+mod published;
 mod simulate;
 mod system;
 mod till_point;
@@ -49,14 +50,7 @@ enum Command {
     /// Any message, field by field.
     Decode(decode::Decode),
     /// Runs vector files through the product's own code.
-    Vectors {
-        /// Files, or folders of files.
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// One JSON object on standard output.
-        #[arg(long)]
-        json: bool,
-    },
+    Vectors(published::Published),
     /// The X-ray of one payment.
     Explain(explain::Explain),
     /// The host alone, and what its operators do.
@@ -98,7 +92,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Pay(pay) => pay.run(),
         Command::Card(card) => card.run(),
         Command::Decode(decode) => decode.run(),
-        Command::Vectors { paths, json } => run_vectors(&paths, json),
+        Command::Vectors(published) => published.run(),
         Command::Explain(explain) => explain.run(),
         Command::Host(host) => host.run(),
         Command::Load(load) => load.run(),
@@ -108,22 +102,4 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::KeysProcess { data } => system::run_keys_process(&data),
         Command::HostProcess { data } => system::run_host_process(&data),
     }
-}
-
-fn run_vectors(paths: &[PathBuf], json: bool) -> anyhow::Result<Verdict> {
-    let report = vectors::run_files(paths)?;
-    if json {
-        println!("{}", report.to_json());
-    } else {
-        for (area, counts) in &report.areas {
-            println!(
-                "{area:<20} {:>5} passed {:>4} failed {:>4} skipped",
-                counts.passed, counts.failed, counts.skipped
-            );
-        }
-        report.skips.iter().for_each(|(reason, count)| println!("skipped {count}: {reason}"));
-        report.failures.iter().for_each(|failure| println!("FAILED {} {}: {}", failure.id, failure.kind, failure.why));
-        println!("{} passed, {} failed, {} skipped", report.total.passed, report.total.failed, report.total.skipped);
-    }
-    Ok(Verdict::of(report.total.failed == 0))
 }

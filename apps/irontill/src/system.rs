@@ -247,6 +247,31 @@ fn first_line(output: std::process::ChildStdout) -> anyhow::Result<String> {
     Ok(receiver.recv_timeout(READY_WITHIN).context("time is up")??)
 }
 
+/// A key process of its own with an empty vault, in a temporary folder.
+pub struct PrivateKeys {
+    folder: Folder,
+    // In the order in which they must go.
+    _process: Process,
+    _private: PrivateFolder,
+}
+
+impl PrivateKeys {
+    /// Makes the vault and starts the process.
+    pub fn start() -> anyhow::Result<Self> {
+        let private = PrivateFolder::new()?;
+        let folder = Folder::new(&private.0)?;
+        let (process, _) = Process::start(&folder, "keys-process")?;
+        Ok(Self { folder, _process: process, _private: private })
+    }
+
+    /// Its sockets: the host's and the administration's.
+    pub fn sockets(&self) -> (PathBuf, PathBuf) {
+        let host = self.folder.0.join(KEY_SOCKET);
+        let administration = irontill_keys::administration_socket(&host);
+        (host, administration)
+    }
+}
+
 /// A running system.
 pub struct System {
     /// Its files.
@@ -262,6 +287,17 @@ pub struct System {
 
 /// A folder that goes when its owner goes.
 struct PrivateFolder(PathBuf);
+
+impl PrivateFolder {
+    fn new() -> anyhow::Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = std::env::temp_dir().join(format!("irontill-{name}"));
+        link::create_private_folder(&path)?;
+        Ok(Self(path))
+    }
+}
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
@@ -284,13 +320,8 @@ impl System {
 
     /// A system of its own in a temporary folder.
     pub fn start_private() -> anyhow::Result<Self> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = std::env::temp_dir().join(format!("irontill-{name}"));
-        link::create_private_folder(&path)?;
-        let private = PrivateFolder(path.clone());
-        let mut system = Self::start(&path)?;
+        let private = PrivateFolder::new()?;
+        let mut system = Self::start(&private.0)?;
         system._private = Some(private);
         Ok(system)
     }

@@ -83,15 +83,15 @@ fn tdes(case: Case<'_>, name: &str) -> Check<TdesKey> {
     TdesKey::new(&case.bytes(name)?).map_err(refused)
 }
 
-fn pin(case: Case<'_>, name: &str) -> Check<Pin> {
+pub(crate) fn pin(case: Case<'_>, name: &str) -> Check<Pin> {
     Pin::parse(case.text(name)?).map_err(refused)
 }
 
-fn optional_pin(case: Case<'_>, name: &str) -> Check<Option<Pin>> {
+pub(crate) fn optional_pin(case: Case<'_>, name: &str) -> Check<Option<Pin>> {
     if case.has(name) { pin(case, name).map(Some) } else { Ok(None) }
 }
 
-fn sequence_number(case: Case<'_>) -> Check<u8> {
+pub(crate) fn sequence_number(case: Case<'_>) -> Check<u8> {
     if !case.has("psn") {
         return Ok(0);
     }
@@ -99,11 +99,11 @@ fn sequence_number(case: Case<'_>) -> Check<u8> {
     u8::try_from(number).map_err(refused)
 }
 
-fn pan(case: Case<'_>) -> Check<&[u8]> {
+pub(crate) fn pan(case: Case<'_>) -> Check<&[u8]> {
     case.text("pan").map(str::as_bytes)
 }
 
-fn array_or_zero<const N: usize>(case: Case<'_>, name: &str) -> Check<[u8; N]> {
+pub(crate) fn array_or_zero<const N: usize>(case: Case<'_>, name: &str) -> Check<[u8; N]> {
     if case.has(name) { case.array(name) } else { Ok([0; N]) }
 }
 
@@ -163,7 +163,7 @@ fn generate_cvc3(case: Case<'_>, input: Case<'_>) -> Check {
     case.expect_text("output", &code.to_string())
 }
 
-fn scheme_version(scheme: &str) -> Check<CryptogramVersion> {
+pub(crate) fn scheme_version(scheme: &str) -> Check<CryptogramVersion> {
     Ok(match scheme {
         "InteracCVN133" => CryptogramVersion::InteracCvn133,
         "MasterCardCVN16" => CryptogramVersion::MastercardCvn16,
@@ -177,7 +177,7 @@ fn scheme_version(scheme: &str) -> Check<CryptogramVersion> {
     })
 }
 
-fn scheme_keys(version: CryptogramVersion, input: Case<'_>) -> Check<IccMasterKeys> {
+pub(crate) fn scheme_keys(version: CryptogramVersion, input: Case<'_>) -> Check<IccMasterKeys> {
     let derive = |name| {
         let issuer_key = tdes(input, name)?;
         version.icc_master_key(&issuer_key, pan(input)?, sequence_number(input)?).map_err(refused)
@@ -231,7 +231,7 @@ fn scheme_arpc(
 }
 
 /// The inputs in the order in which every scheme here takes them.
-fn cryptogram_data(input: Case<'_>) -> Check<Vec<u8>> {
+pub(crate) fn cryptogram_data(input: Case<'_>) -> Check<Vec<u8>> {
     const ALWAYS: [&str; 10] = [
         "tag_9f02", "tag_9f03", "tag_9f1a", "tag_95", "tag_5f2a", "tag_9a", "tag_9c", "tag_9f37", "tag_82", "tag_9f36",
     ];
@@ -246,7 +246,7 @@ fn cryptogram_data(input: Case<'_>) -> Check<Vec<u8>> {
 }
 
 /// Names of session key methods differ between sources.
-enum SessionMethod {
+pub(crate) enum SessionMethod {
     CommonOfAtc,
     CommonOfAtcAndUn,
     MasterKey,
@@ -255,7 +255,7 @@ enum SessionMethod {
     VisaScript,
 }
 
-fn session_method(case: Case<'_>) -> Check<SessionMethod> {
+pub(crate) fn session_method(case: Case<'_>) -> Check<SessionMethod> {
     let name = case.text("session_key_method")?.to_lowercase();
     let contains = |words: &[&str]| words.iter().any(|word| name.contains(word));
     Ok(if contains(&["pboc", "unionpay"]) {
@@ -288,7 +288,7 @@ fn session_key(case: Case<'_>, icc_key: &TdesKey) -> Check<TdesKey> {
     key.map_err(refused)
 }
 
-fn named_option(case: Case<'_>) -> Check<MasterKeyOption> {
+pub(crate) fn named_option(case: Case<'_>) -> Check<MasterKeyOption> {
     if !case.has("mk_option") {
         return Ok(MasterKeyOption::A);
     }
@@ -299,7 +299,7 @@ fn named_option(case: Case<'_>) -> Check<MasterKeyOption> {
     }
 }
 
-fn named_padding(case: Case<'_>) -> Check<Padding> {
+pub(crate) fn named_padding(case: Case<'_>) -> Check<Padding> {
     if let Ok(number) = case.number("padding_method") {
         return Padding::from_method_number(number).map_err(refused);
     }

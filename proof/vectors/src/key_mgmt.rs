@@ -74,7 +74,7 @@ fn aes_check_values(case: Case<'_>, name: &str) -> Check {
     case.expect_leading_bytes("kcv_zero_block3", &zero_block)
 }
 
-fn component_bytes(case: Case<'_>) -> Check<Vec<Vec<u8>>> {
+pub(crate) fn component_bytes(case: Case<'_>) -> Check<Vec<Vec<u8>>> {
     let list = case.0["components"].as_array().ok_or_else(|| Problem::Unrunnable("no components".to_owned()))?;
     let bytes_of = |item: &Value| {
         let wrapped = serde_json::json!({ "component": item });

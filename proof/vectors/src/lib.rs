@@ -5,6 +5,7 @@
 
 mod apdu_traces;
 mod ber_tlv;
+mod boundary;
 mod card_verification;
 mod dukpt;
 mod emv_crypto;
@@ -16,6 +17,8 @@ mod pin_blocks;
 mod sm;
 mod tr31;
 mod tracks;
+
+pub use boundary::{KeyDoors, KeyProcesses, run_files_through};
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -171,138 +174,155 @@ fn specs(cases: &[Value]) -> impl Iterator<Item = (String, Value)> + '_ {
 
 type Runner = fn(&Value) -> Outcome;
 
+/// MACs and paddings.
+const MAC_TYPES: &[&str] = &[
+    "padding",
+    "retail_mac_alg3",
+    "cbc_mac_alg1_tdes",
+    "iso9797_1",
+    "cmac_aes128",
+    "cmac_aes192",
+    "cmac_aes256",
+    "cmac_tdes3",
+    "cmac_tdes2",
+    "hmac_sha256",
+    "aes_cmac_wycheproof",
+    "hmac_sm3_wycheproof",
+    "cup_ecb_mac",
+    "x99_cbc_mac",
+    "cup_sm4_mac",
+    "sm4_cbc_mac",
+    "pboc_x919_mac",
+];
+/// PIN blocks.
+const PIN_BLOCK_TYPES: &[&str] = &[
+    "format0_encode",
+    "format0_decode",
+    "format2_encode",
+    "format3_decode",
+    "format4_encipher",
+    "format4_decipher",
+    "format4_pan_field",
+    "format4_pin_field",
+    "format3_encode",
+    "format2_decode",
+    "format1_encode",
+    "visa3_decode",
+    "eci3_decode",
+    "format1_decode",
+    "sm4_pin_block",
+    "translate",
+    "format0_decipher",
+    "format3_decipher",
+    "eci2_decode",
+    "format0_enciphered",
+    "format1_enciphered",
+];
+/// Card codes and PIN verification values.
+const CARD_VERIFICATION_TYPES: &[&str] = &["cvc3", "ibm3624_pin", "ibm3624_offset", "pvv", "cvv", "cavv", "dcvv"];
+/// Key blocks.
+const TR31_TYPES: &[&str] = &[
+    "unwrap",
+    "derive_kbek_kbak",
+    "wrap_header",
+    "parse_header",
+    "parse_header_malformed",
+    "unwrap_malformed",
+    "header_attributes_malformed",
+];
+/// The national suite.
+const SM_TYPES: &[&str] = &[
+    "sm2_sign",
+    "sm2_encrypt",
+    "sm2_key_exchange",
+    "sm2_verify_malformed",
+    "sm2_scalar_base_mul",
+    "sm3",
+    "sm3_long",
+    "sm4_block",
+    "sm4_block_1000000",
+    "sm4_cbc",
+    "sm4_ctr",
+    "sm4_cfb128",
+    "sm4_ofb",
+    "sm4_gcm",
+    "sm4_ccm",
+    "sm4_kcv",
+];
+/// Key management.
+const KEY_MANAGEMENT_TYPES: &[&str] = &[
+    "aes_kw",
+    "aes_kwp",
+    "kcv_tdes",
+    "kcv_des",
+    "kcv_aes",
+    "component_xor",
+    "odd_parity",
+    "key_variant",
+    "cup_tmk_transport",
+    "cup_mak",
+    "cup_signon_keys",
+    "tdes_weak_key",
+    "sm4_working_key",
+    "variant_lmk",
+];
+/// Card and issuer cryptography, beside every `scheme_`.
+const EMV_TYPES: &[&str] = &[
+    "derive_common_sk",
+    "generate_ac",
+    "generate_arpc_1",
+    "generate_arpc_2",
+    "derive_icc_mk_a",
+    "derive_icc_mk_b",
+    "derive_visa_sm_sk",
+    "generate_command_mac",
+    "format_iso9564_2_pin_block",
+    "encrypt_command_data",
+    "format_vis_pin_block",
+    "generate_cvc3",
+    "derive_emv2000_tree_sk",
+    "pboc_arqc",
+    "pboc_full",
+    "arqc",
+    "arpc",
+    "script_mac",
+    "pin_change_script",
+    "pboc_mk",
+    "pboc_session_key",
+    "pboc_arpc",
+    "pboc_epurse_load",
+    "pboc_epurse_purchase",
+];
+/// DUKPT of both kinds.
+const DUKPT_TYPES: &[&str] = &[
+    "derive_ik",
+    "txn_sequence",
+    "derive_txn_key",
+    "derive_update_key",
+    "working_key_matrix",
+    "ksn_valid",
+    "ksn_advance",
+    "working_keys",
+    "intermediate_registers",
+    "data_encrypt_ecb",
+    "ksn_to_parts",
+    "ksn80_compat_to_parts",
+    "data_key",
+    "track_decrypt_pin_variant_cbc",
+    "pin_key",
+    "track_decrypt_cbc",
+    "ksn_count",
+];
+
 /// Types by area. `truncation-sweep` stands in two areas and is told apart by its `spec`.
 const AREAS: &[(&[&str], Runner)] = &[
-    (
-        &[
-            "padding",
-            "retail_mac_alg3",
-            "cbc_mac_alg1_tdes",
-            "iso9797_1",
-            "cmac_aes128",
-            "cmac_aes192",
-            "cmac_aes256",
-            "cmac_tdes3",
-            "cmac_tdes2",
-            "hmac_sha256",
-            "aes_cmac_wycheproof",
-            "hmac_sm3_wycheproof",
-            "cup_ecb_mac",
-            "x99_cbc_mac",
-            "cup_sm4_mac",
-            "sm4_cbc_mac",
-            "pboc_x919_mac",
-        ],
-        mac::run,
-    ),
-    (
-        &[
-            "format0_encode",
-            "format0_decode",
-            "format2_encode",
-            "format3_decode",
-            "format4_encipher",
-            "format4_decipher",
-            "format4_pan_field",
-            "format4_pin_field",
-            "format3_encode",
-            "format2_decode",
-            "format1_encode",
-            "visa3_decode",
-            "eci3_decode",
-            "format1_decode",
-            "sm4_pin_block",
-            "translate",
-            "format0_decipher",
-            "format3_decipher",
-            "eci2_decode",
-            "format0_enciphered",
-            "format1_enciphered",
-        ],
-        pin_blocks::run,
-    ),
-    (&["cvc3", "ibm3624_pin", "ibm3624_offset", "pvv", "cvv", "cavv", "dcvv"], card_verification::run),
-    (
-        &[
-            "unwrap",
-            "derive_kbek_kbak",
-            "wrap_header",
-            "parse_header",
-            "parse_header_malformed",
-            "unwrap_malformed",
-            "header_attributes_malformed",
-        ],
-        tr31::run,
-    ),
-    (
-        &[
-            "sm2_sign",
-            "sm2_encrypt",
-            "sm2_key_exchange",
-            "sm2_verify_malformed",
-            "sm2_scalar_base_mul",
-            "sm3",
-            "sm3_long",
-            "sm4_block",
-            "sm4_block_1000000",
-            "sm4_cbc",
-            "sm4_ctr",
-            "sm4_cfb128",
-            "sm4_ofb",
-            "sm4_gcm",
-            "sm4_ccm",
-            "sm4_kcv",
-        ],
-        sm::run,
-    ),
-    (
-        &[
-            "aes_kw",
-            "aes_kwp",
-            "kcv_tdes",
-            "kcv_des",
-            "kcv_aes",
-            "component_xor",
-            "odd_parity",
-            "key_variant",
-            "cup_tmk_transport",
-            "cup_mak",
-            "cup_signon_keys",
-            "tdes_weak_key",
-            "sm4_working_key",
-            "variant_lmk",
-        ],
-        key_mgmt::run,
-    ),
-    (
-        &[
-            "derive_common_sk",
-            "generate_ac",
-            "generate_arpc_1",
-            "generate_arpc_2",
-            "derive_icc_mk_a",
-            "derive_icc_mk_b",
-            "derive_visa_sm_sk",
-            "generate_command_mac",
-            "format_iso9564_2_pin_block",
-            "encrypt_command_data",
-            "format_vis_pin_block",
-            "generate_cvc3",
-            "derive_emv2000_tree_sk",
-            "pboc_arqc",
-            "pboc_full",
-            "arqc",
-            "arpc",
-            "script_mac",
-            "pin_change_script",
-            "pboc_mk",
-            "pboc_session_key",
-            "pboc_arpc",
-            "pboc_epurse_load",
-            "pboc_epurse_purchase",
-        ],
-        emv_crypto::run,
-    ),
+    (MAC_TYPES, mac::run),
+    (PIN_BLOCK_TYPES, pin_blocks::run),
+    (CARD_VERIFICATION_TYPES, card_verification::run),
+    (TR31_TYPES, tr31::run),
+    (SM_TYPES, sm::run),
+    (KEY_MANAGEMENT_TYPES, key_mgmt::run),
+    (EMV_TYPES, emv_crypto::run),
     (
         &[
             "decode",
@@ -375,28 +395,7 @@ const AREAS: &[(&[&str], Runner)] = &[
         ],
         tracks::run,
     ),
-    (
-        &[
-            "derive_ik",
-            "txn_sequence",
-            "derive_txn_key",
-            "derive_update_key",
-            "working_key_matrix",
-            "ksn_valid",
-            "ksn_advance",
-            "working_keys",
-            "intermediate_registers",
-            "data_encrypt_ecb",
-            "ksn_to_parts",
-            "ksn80_compat_to_parts",
-            "data_key",
-            "track_decrypt_pin_variant_cbc",
-            "pin_key",
-            "track_decrypt_cbc",
-            "ksn_count",
-        ],
-        dukpt::run,
-    ),
+    (DUKPT_TYPES, dukpt::run),
 ];
 
 const ISO8583: &[&str] = &[

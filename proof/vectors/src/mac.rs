@@ -58,11 +58,11 @@ fn sm4(case: Case<'_>) -> Check<Sm4Key> {
     Sm4Key::new(&case.bytes("key")?).map_err(refused)
 }
 
-fn ascii(case: Case<'_>) -> Check<&[u8]> {
+pub(crate) fn ascii(case: Case<'_>) -> Check<&[u8]> {
     case.text("data_ascii").map(str::as_bytes)
 }
 
-fn method(case: Case<'_>) -> Check<Padding> {
+pub(crate) fn method(case: Case<'_>) -> Check<Padding> {
     Padding::from_method_number(case.number("padding")?).map_err(refused)
 }
 
@@ -149,10 +149,15 @@ fn sm4_cbc(case: Case<'_>) -> Check {
     case.expect_leading_bytes("mac", &cbc_mac(&sm4(case)?, data, method))
 }
 
+/// The method by its number, or by what is padded with.
+pub(crate) fn named_method(case: Case<'_>) -> Check<Padding> {
+    let by_name = |text: &str| if text.contains("80") { Padding::Marker } else { Padding::Zeros };
+    method(case).or_else(|problem| case.text("padding").map(by_name).map_err(|_| problem))
+}
+
 fn pboc_x9_19(case: Case<'_>) -> Check {
     let (key, data) = (tdes(case, "key")?, case.bytes("data")?);
-    let by_name = |text: &str| if text.contains("80") { Padding::Marker } else { Padding::Zeros };
-    let method = method(case).or_else(|problem| case.text("padding").map(by_name).map_err(|_| problem))?;
+    let method = named_method(case)?;
     let mac = paycrypto::mac::retail_mac(&key, &data, method).map_err(refused)?;
     if method == Padding::Zeros && x9_19_mac(&key, &data) != Ok(mac) {
         return Err(Problem::Differs("X9.19 and the retail MAC disagree".to_owned()));

@@ -383,7 +383,7 @@ fn attributes(case: Case<'_>) -> Check<Result<(), KeyBlockError>> {
 
 /// A kind of refusal, coarser than the error: what a caller decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Malformed,
     Length,
     Mac,
@@ -402,7 +402,7 @@ fn kind_of(error: KeyBlockError) -> Kind {
 }
 
 /// Words of the published reason, in order of precedence, with the kinds of refusal that agree with it.
-const REASONS: &[(&str, &[Kind])] = &[
+pub(crate) const REASONS: &[(&str, &[Kind])] = &[
     ("version letter swapped", &[Kind::Mac, Kind::ProtectionKey, Kind::Length]),
     ("length field", &[Kind::Length, Kind::Malformed]),
     ("changed", &[Kind::Mac]),
