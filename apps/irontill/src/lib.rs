@@ -19,6 +19,7 @@ mod key_reports;
 mod keyboard;
 mod load;
 mod pay;
+mod rotation;
 mod simulate;
 mod system;
 mod till_point;

@@ -3,6 +3,10 @@
 use keys::{KeyBlock, KeyEncryption, TerminalMaster, WorkingKeys};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 
+/// Master keys that may be staged behind the present one. A host that has moved on to any of them can be signed in to, so none is
+/// dropped before a sign-in has shown which one it uses.
+pub const STAGED_MASTER_KEYS_MAX: usize = 3;
+
 /// One durable fact of a PED. The first byte of its encoding is its kind; a kind never changes its layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
@@ -28,6 +32,10 @@ pub enum Record {
         /// Its number, as the till gave it.
         session: u32,
     },
+    /// A newer master key came in beside the present one.
+    MasterKeyStaged(KeyBlock<TerminalMaster>),
+    /// Working keys came under this staged master key: it is the present one, and older ones are gone.
+    MasterKeyProved(KeyBlock<TerminalMaster>),
     /// The whole state: loading may start here.
     Snapshot(Box<Holdings>),
 }
@@ -46,6 +54,8 @@ pub struct Holdings {
     pub transport_key: Option<KeyBlock<KeyEncryption>>,
     /// The terminal master key.
     pub master_key: Option<KeyBlock<TerminalMaster>>,
+    /// Newer master keys, oldest first, under which no working keys have come yet; at most [`STAGED_MASTER_KEYS_MAX`].
+    pub staged_master_keys: Vec<KeyBlock<TerminalMaster>>,
     /// The working keys.
     pub working_keys: Option<WorkingKeys>,
     /// Version of the last working keys, 0 if there never were any.
@@ -67,7 +77,15 @@ impl Holdings {
             Record::TransportKeyMade(key) => self.transport_key = Some(key.clone()),
             Record::MasterKeyInstalled(key) => {
                 self.master_key = Some(key.clone());
+                self.staged_master_keys.clear();
                 self.working_keys = None;
+            }
+            Record::MasterKeyStaged(key) => self.staged_master_keys.push(key.clone()),
+            Record::MasterKeyProved(key) => {
+                self.master_key = Some(key.clone());
+                // What was staged before it is older than what the host uses.
+                let older = self.staged_master_keys.iter().position(|staged| staged == key).map_or(0, |at| at + 1);
+                self.staged_master_keys.drain(..older);
             }
             Record::WorkingKeysLoaded { keys, version } => {
                 self.working_keys = Some(keys.clone());
@@ -95,6 +113,12 @@ fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
     reader.list(|reader| Ok(reader.bytes()?.to_vec()))
 }
 
+fn read_staged(reader: &mut Reader<'_>) -> Result<Vec<KeyBlock<TerminalMaster>>, Malformed> {
+    let staged = reader.list(Reader::value)?;
+    if staged.len() > STAGED_MASTER_KEYS_MAX { Err(reader.malformed("fewer master keys")) } else { Ok(staged) }
+}
+
+/// Without the staged master keys, which a snapshot adds behind.
 impl Encode for Holdings {
     fn encode(&self, writer: &mut Writer) {
         writer.option(self.transport_key.as_ref(), |writer, key| {
@@ -119,6 +143,7 @@ impl Encode for Holdings {
         Ok(Self {
             transport_key: reader.option(Reader::value)?,
             master_key: reader.option(Reader::value)?,
+            staged_master_keys: Vec::new(),
             working_keys: reader.option(Reader::value)?,
             working_key_version: reader.u32()?,
             capks: read_entries(reader)?,
@@ -145,7 +170,13 @@ impl Encode for Record {
                 writer
             }
             Record::SessionOpened { session } => writer.u8(7).u32(*session),
-            Record::Snapshot(holdings) => writer.u8(8).value(&**holdings),
+            Record::MasterKeyStaged(key) => writer.u8(9).value(key),
+            Record::MasterKeyProved(key) => writer.u8(10).value(key),
+            Record::Snapshot(holdings) => {
+                writer.u8(11).value(&**holdings).list(&holdings.staged_master_keys, |writer, key| {
+                    writer.value(key);
+                })
+            }
         };
     }
 
@@ -158,7 +189,15 @@ impl Encode for Record {
             5 => Record::CapksReplaced(read_entries(reader)?),
             6 => Record::AidsReplaced(read_entries(reader)?),
             7 => Record::SessionOpened { session: reader.u32()? },
+            // A snapshot of 0.1.0: nothing could be staged then.
             8 => Record::Snapshot(Box::new(reader.value()?)),
+            9 => Record::MasterKeyStaged(reader.value()?),
+            10 => Record::MasterKeyProved(reader.value()?),
+            11 => {
+                let mut holdings: Holdings = reader.value()?;
+                holdings.staged_master_keys = read_staged(reader)?;
+                Record::Snapshot(Box::new(holdings))
+            }
             _ => return Err(reader.malformed("a known PED record")),
         })
     }

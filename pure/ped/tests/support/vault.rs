@@ -61,6 +61,15 @@ pub fn terminal_master() -> KeyBlock<TerminalMaster> {
     block(&TMK, 1)
 }
 
+/// A later master key: as many different ones as there are versions.
+pub fn later_master(version: u8) -> KeyBlock<TerminalMaster> {
+    block(&later_tmk(version), u32::from(version))
+}
+
+pub fn later_tmk(version: u8) -> [u8; 16] {
+    core::array::from_fn(|i| TMK[i] ^ (version << 1) ^ (u8::try_from(i).unwrap() << 4))
+}
+
 fn seal_tag(label: &[u8], content: &[u8]) -> [u8; SEAL_TAG_BYTES] {
     HmacSha256Key::new(b"seal").mac(&[label, b"\0", content])
 }
