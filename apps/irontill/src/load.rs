@@ -10,6 +10,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use till::{OperatorCommand, OutcomeStatus, TransactionStatus};
@@ -116,33 +117,7 @@ impl Load {
             Some(address) => address.clone(),
             None => folder.host_address()?,
         };
-        let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
-        let tally = Mutex::new(Tally::default());
-        let enrolling = Mutex::new(());
-        let rotating = self.rotate_keys_every_s.map(|_| folder.admin().map(Mutex::new)).transpose()?;
-        std::thread::scope(|scope| {
-            if let (Some(every_s), Some(admin)) = (self.rotate_keys_every_s, &rotating) {
-                let (load, tally) = (&self, &tally);
-                scope.spawn(move || {
-                    let own = rotation::rotate_issuer(admin, Duration::from_secs(every_s), load.seconds);
-                    tally.lock().unwrap_or_else(PoisonError::into_inner).add(own);
-                });
-            }
-            for number in 0..self.terminals {
-                let load = &self;
-                let (folder, address, tally) = (&folder, &address, &tally);
-                let shared = Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref() };
-                scope.spawn(move || {
-                    let own = load.one_terminal(folder, address, number, shared);
-                    let own = own.unwrap_or_else(|fault| Tally {
-                        problems: vec![format!("terminal {number}: {fault:#}")],
-                        ..Tally::default()
-                    });
-                    tally.lock().unwrap_or_else(PoisonError::into_inner).add(own);
-                });
-            }
-        });
-        let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.run_terminals(&folder, &address)?;
         if self.rotate_keys_every_s.is_some() {
             tally.problems.extend(tally.rotations.missing());
         }
@@ -150,6 +125,36 @@ impl Load {
             audit_ledger(&folder, self.receipts.as_deref(), &mut tally)?;
         }
         Ok(self.report(&mut tally))
+    }
+
+    /// Every terminal in a thread of its own, and one that rotates the issuer's keys until the last of them has ended.
+    fn run_terminals(&self, folder: &Folder, address: &str) -> anyhow::Result<Tally> {
+        let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
+        let tally = Mutex::new(Tally::default());
+        let add = &|own: Tally| tally.lock().unwrap_or_else(PoisonError::into_inner).add(own);
+        let enrolling = Mutex::new(());
+        let rotating = self.rotate_keys_every_s.map(|_| folder.admin().map(Mutex::new)).transpose()?;
+        let (at_work, all_ended) = channel::<()>();
+        std::thread::scope(|scope| {
+            if let (Some(every_s), Some(admin)) = (self.rotate_keys_every_s, &rotating) {
+                scope.spawn(move || add(rotation::rotate_issuer(admin, Duration::from_secs(every_s), &all_ended)));
+            }
+            for number in 0..self.terminals {
+                let shared = Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref() };
+                let at_work = at_work.clone();
+                scope.spawn(move || {
+                    let _until_the_end = at_work;
+                    let own = self.one_terminal(folder, address, number, shared);
+                    let own = own.unwrap_or_else(|fault| Tally {
+                        problems: vec![format!("terminal {number}: {fault:#}")],
+                        ..Tally::default()
+                    });
+                    add(own);
+                });
+            }
+            drop(at_work);
+        });
+        Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn report(&self, tally: &mut Tally) -> Verdict {

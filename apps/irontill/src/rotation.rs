@@ -7,13 +7,11 @@ use core::fmt;
 use irontill_host::Admin;
 use irontill_terminal::{Silent, Terminal};
 use serde_json::{Value, json};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use till::{OperatorCommand, OutcomeStatus};
 use types::TerminalId;
-
-/// Longest sleep between two looks at the clock.
-const NAP: Duration = Duration::from_millis(50);
 
 /// How often keys of each kind were rotated.
 #[derive(Clone, Copy, Default)]
@@ -90,16 +88,10 @@ impl<'a> TerminalRotation<'a> {
     }
 }
 
-/// The issuer's keys, again and again until the run ends.
-pub(crate) fn rotate_issuer(admin: &Mutex<Admin>, every: Duration, seconds: u64) -> Tally {
-    let (mut tally, end) = (Tally::default(), Instant::now() + Duration::from_secs(seconds));
-    let mut due = Instant::now() + every;
-    while Instant::now() < end {
-        if Instant::now() < due {
-            std::thread::sleep(NAP);
-            continue;
-        }
-        due = Instant::now() + every;
+/// The issuer's keys, again and again until nobody is at work any more.
+pub(crate) fn rotate_issuer(admin: &Mutex<Admin>, every: Duration, all_ended: &Receiver<()>) -> Tally {
+    let mut tally = Tally::default();
+    while all_ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
         match bureau::rotate_issuer_keys(&mut locked(admin)) {
             Ok(_) => tally.rotations.issuer_keys += 1,
             Err(fault) => tally.problems.push(format!("issuer keys: {fault:#}")),
