@@ -2,7 +2,7 @@
 
 use crate::machine::Ped;
 use crate::parameters::{self, Sorted};
-use crate::record::{Record, STAGED_MASTER_KEYS_MAX};
+use crate::record::Record;
 use crate::words::{Effect, TransportKey};
 use emv::EmvDate;
 use keys::{KeyBlock, KeyCheckValue, Refusal, TerminalMaster, WorkingKeys};
@@ -117,8 +117,7 @@ impl Ped {
         if key.header().version <= present.header().version {
             return Err(Refusal::WrongKey);
         }
-        if self.holdings.staged_master_keys.len() >= STAGED_MASTER_KEYS_MAX {
-            // A sign-in shows which of them the host uses, and makes room.
+        if !self.holdings.has_room_for(key.header().version) {
             return Err(Refusal::Unavailable);
         }
         self.record(Record::MasterKeyStaged(key));

@@ -3,8 +3,8 @@
 use keys::{KeyBlock, KeyEncryption, TerminalMaster, WorkingKeys};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 
-/// Master keys that may be staged behind the present one. A host that has moved on to any of them can be signed in to, so none is
-/// dropped before a sign-in has shown which one it uses.
+/// Master keys that may be staged behind the present one. None that the host may have moved on to is dropped before a sign-in has
+/// shown which one it uses.
 pub const STAGED_MASTER_KEYS_MAX: usize = 3;
 
 /// One durable fact of a PED. The first byte of its encoding is its kind; a kind never changes its layout.
@@ -80,12 +80,21 @@ impl Holdings {
                 self.staged_master_keys.clear();
                 self.working_keys = None;
             }
-            Record::MasterKeyStaged(key) => self.staged_master_keys.push(key.clone()),
+            Record::MasterKeyStaged(key) => {
+                let version = key.header().version;
+                self.staged_master_keys.retain(|staged| may_be_used(staged, version));
+                if self.staged_master_keys.len() >= STAGED_MASTER_KEYS_MAX
+                    && let Some(at) =
+                        self.staged_master_keys.iter().position(|staged| staged.header().version == version)
+                {
+                    self.staged_master_keys.remove(at);
+                }
+                self.staged_master_keys.push(key.clone());
+            }
             Record::MasterKeyProved(key) => {
                 self.master_key = Some(key.clone());
-                // What was staged before it is older than what the host uses.
-                let older = self.staged_master_keys.iter().position(|staged| staged == key).map_or(0, |at| at + 1);
-                self.staged_master_keys.drain(..older);
+                // A host only ever moves on to a later version.
+                self.staged_master_keys.retain(|staged| staged.header().version > key.header().version);
             }
             Record::WorkingKeysLoaded { keys, version } => {
                 self.working_keys = Some(keys.clone());
@@ -100,6 +109,21 @@ impl Holdings {
             }
             Record::Snapshot(holdings) => *self = (**holdings).clone(),
         }
+    }
+}
+
+/// Whether a host that makes a key of this version may still use a staged one: it stands one version below, with one of those that
+/// it made then, or it has begun anew after an order that broke off.
+fn may_be_used(staged: &KeyBlock<TerminalMaster>, version: u32) -> bool {
+    staged.header().version.saturating_add(1) >= version
+}
+
+impl Holdings {
+    /// Whether a newer master key of this version can be staged. If not, a sign-in shows which of the others the host uses.
+    pub(crate) fn has_room_for(&self, version: u32) -> bool {
+        let kept = self.staged_master_keys.iter().filter(|staged| may_be_used(staged, version));
+        let mut again = self.staged_master_keys.iter().map(|staged| staged.header().version);
+        kept.count() < STAGED_MASTER_KEYS_MAX || again.any(|staged| staged == version)
     }
 }
 
