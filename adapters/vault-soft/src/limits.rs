@@ -24,7 +24,9 @@ pub const CARD_CODE_FAILURES_PER_MINUTE_MAX: u32 = 5;
 pub const CARD_CODE_FAILURES_PER_DAY_MAX: u32 = 10;
 /// Wrong cryptograms of one card that are answered in a minute.
 pub const CRYPTOGRAM_FAILURES_PER_MINUTE_MAX: u32 = 30;
-/// Wrong MACs under one terminal's keys that are answered in a minute. F64 has 32 bits.
+/// Wrong MACs under one terminal's keys that are answered in a minute. F64 has 32 bits. After a sign-in a host tries a message of
+/// the time before under the present keys and then under the earlier ones: wrong once, then right, and the right one forgives.
+/// So no overlap of keys locks a terminal out, and a forger gets fewer tries for each set of keys that the host still takes.
 pub const MAC_FAILURES_PER_MINUTE_MAX: u32 = 1000;
 /// Undecipherable account data of one device that is answered in a minute.
 pub const ACCOUNT_DATA_FAILURES_PER_MINUTE_MAX: u32 = 100;
@@ -319,6 +321,19 @@ mod tests {
         assert_eq!(limiter.check(&card), Err(Refusal::RateLimited));
         hand.0.store(DAY_MS, Ordering::Relaxed);
         assert_eq!(limiter.check(&card), Ok(()));
+    }
+
+    #[test]
+    fn an_overlap_of_keys_locks_no_terminal_out() {
+        let limiter = GuessLimiter::new(Box::new(Hand::default()));
+        let terminal = || Subject::Mac("12345678".to_owned());
+        for _ in 0..2 * MAC_FAILURES_PER_MINUTE_MAX {
+            for right in [false, true] {
+                assert_eq!(limiter.check(&terminal()), Ok(()));
+                limiter.note(terminal(), right).unwrap();
+            }
+        }
+        assert!(limiter.take_tripped().is_empty());
     }
 
     #[test]

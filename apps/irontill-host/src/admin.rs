@@ -29,6 +29,10 @@ use vault_remote::RemoteKeys;
 const OFFICE: &str = "office";
 /// Space of key blocks that operators keep for later; the key is `owner/usage`.
 const SPACE_OFFICE_KEY: &str = "office-key";
+/// Space of the identities by which terminals sign their requests for keys; the key is the terminal id.
+const SPACE_TERMINAL_IDENTITY: &str = "terminal-identity";
+/// How often a record of the office is written again because somebody else's came first.
+const RECORD_ATTEMPTS_MAX: usize = 16;
 /// Version of the office's records: a text.
 const OFFICE_RECORD_VERSION: u8 = 1;
 
@@ -59,6 +63,15 @@ pub enum AdminError {
     /// The acquirer refused.
     #[error(transparent)]
     Enrolment(#[from] EnrolmentRefused),
+    /// Another identity is kept for the terminal: it must be enrolled anew.
+    #[error("another identity is kept for the terminal; enrol it anew")]
+    OtherIdentity,
+    /// No identity is kept for the terminal.
+    #[error("no identity is kept for the terminal; introduce it first")]
+    NoIdentity,
+    /// The terminal does not hold the key that was made for it.
+    #[error("the terminal confirmed another check value")]
+    NotConfirmed,
     /// Every terminal number is taken.
     #[error("no terminal number is free")]
     NumbersTaken,
@@ -112,6 +125,18 @@ pub struct EnrolmentOrder {
     pub certificate_request_pem: String,
     /// Its key encryption key.
     pub transport: TransportedKey,
+    /// The identity of its vault, by which it signs requests for newer master keys; none for a terminal that makes none.
+    pub identity: Option<[u8; 32]>,
+}
+
+/// A newer master key on its way into a terminal. The host goes on under the old one until the terminal has confirmed.
+#[derive(Clone, Debug)]
+pub struct NewMasterKey {
+    key: KeyBlock<TerminalMaster>,
+    /// For the terminal (`docs/wire/remote-load.md`).
+    pub token: Vec<u8>,
+    /// Check value that the terminal must confirm.
+    pub check: KeyCheckValue,
 }
 
 /// What an enrolled terminal takes home.
@@ -203,7 +228,7 @@ pub struct CardLoaded {
 /// An operator at work.
 pub struct Admin {
     store: SqliteStore,
-    keys: Box<dyn KeyService>,
+    keys: Box<dyn KeyService + Send>,
     host: Arc<HostConfig>,
     log: LogSink,
 }
@@ -222,7 +247,11 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Admin::open`].
-    pub fn open_with_keys(settings: &HostSettings, keys: Box<dyn KeyService>, log: LogSink) -> anyhow::Result<Self> {
+    pub fn open_with_keys(
+        settings: &HostSettings,
+        keys: Box<dyn KeyService + Send>,
+        log: LogSink,
+    ) -> anyhow::Result<Self> {
         let store = SqliteStore::open(&settings.store).with_context(|| settings.store.display().to_string())?;
         Ok(Self { store, keys, host: host_config(settings)?, log })
     }
@@ -269,7 +298,8 @@ impl Admin {
         let (master_key, wrapped) = self.make_master_key(&owner, version, &order.transport)?;
         let request = &order.certificate_request_pem;
         let certificate_pem = authority.issue_terminal(request, order.terminal, order.merchant, today)?;
-        self.tell_acquirer(Enrolment {
+        self.keep_identity(order.terminal, order.identity.as_ref().map_or(&[], |identity| &identity[..]))?;
+        let enrolment = Enrolment {
             terminal: order.terminal,
             merchant: order.merchant,
             terminal_number,
@@ -277,7 +307,8 @@ impl Admin {
             master_key,
             currency: order.currency,
             allowed: order.allowed,
-        })?;
+        };
+        self.tell_acquirer(order.terminal, Event::Enrol(Box::new(enrolment)))?;
         let authority_pem = authority.certificate_pem().to_owned();
         Ok(EnrolledTerminal { certificate_pem, authority_pem, master_key: wrapped, terminal_number })
     }
@@ -297,12 +328,81 @@ impl Admin {
         }
     }
 
-    /// Steps the terminal's own machine with the enrolment, as a running host would.
-    fn tell_acquirer(&mut self, enrolment: Enrolment) -> Result<(), AdminError> {
-        let machine = MachineId::of_terminal(enrolment.terminal);
+    /// The public key by which terminals know this host's vault when it gives them keys.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub fn distribution_key(&mut self) -> Result<[u8; 32], AdminError> {
+        match self.ask(Command::VaultIdentity {})? {
+            Reply::VaultIdentity { distribution, .. } => Ok(distribution),
+            _ => Err(AdminError::UnexpectedReply),
+        }
+    }
+
+    /// Keeps the identity of a terminal that was enrolled before identities were.
+    ///
+    /// # Errors
+    /// [`AdminError::OtherIdentity`] if another one is kept: nobody but an enrolment changes it.
+    pub fn introduce_terminal(&mut self, terminal: TerminalId, identity: [u8; 32]) -> Result<(), AdminError> {
+        let kept = self.store.find(SPACE_TERMINAL_IDENTITY, terminal.bytes())?;
+        match kept.filter(|kept| !kept.is_empty()) {
+            Some(kept) if kept[..] == identity[..] => Ok(()),
+            Some(_) => Err(AdminError::OtherIdentity),
+            None => self.keep_identity(terminal, &identity),
+        }
+    }
+
+    /// An enrolment's identity takes the place of an earlier one's; an empty one is none.
+    fn keep_identity(&mut self, terminal: TerminalId, identity: &[u8]) -> Result<(), AdminError> {
+        let (space, key) = (SPACE_TERMINAL_IDENTITY, terminal.bytes().to_vec());
+        self.record(
+            &format!("keeps the identity of {terminal}"),
+            vec![Row::Put { space, key, value: identity.to_vec() }],
+        )
+    }
+
+    /// Rotation of a terminal's master key, first half: makes the next version and envelopes it for the terminal that signed the
+    /// request. Nothing changes at the host.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub fn make_next_master_key(&mut self, terminal: TerminalId, request: &[u8]) -> Result<NewMasterKey, AdminError> {
+        let enrolment = self.machine_of(terminal)?.state().enrolment.clone().ok_or(EnrolmentRefused::Unknown)?;
+        let kept = self.store.find(SPACE_TERMINAL_IDENTITY, terminal.bytes())?;
+        let identity = kept.and_then(|kept| kept.try_into().ok()).ok_or(AdminError::NoIdentity)?;
+        let version = enrolment.master_key.header().version.saturating_add(1);
+        let owner = Owner::of_terminal(terminal);
+        let key: KeyBlock<TerminalMaster> = self.generate_key(&owner, version, Algorithm::TdesDouble, true)?;
+        let request = request.to_vec();
+        match self.ask(Command::MakeLoadToken { request, terminal: identity, key: key.any().clone() })? {
+            Reply::LoadTokenMade { token, check } => Ok(NewMasterKey { key, token, check }),
+            _ => Err(AdminError::UnexpectedReply),
+        }
+    }
+
+    /// Rotation of a terminal's master key, second half: the terminal holds the new key and has confirmed its check value, so the
+    /// host delivers working keys under it from now on. Working keys, open batch and intents stay as they are.
+    ///
+    /// # Errors
+    /// [`AdminError::NotConfirmed`] if the terminal holds another key.
+    pub fn replace_master_key(
+        &mut self,
+        terminal: TerminalId,
+        new: NewMasterKey,
+        confirmed: KeyCheckValue,
+    ) -> Result<(), AdminError> {
+        if confirmed != new.check {
+            return Err(AdminError::NotConfirmed);
+        }
+        self.tell_acquirer(terminal, Event::ReplaceMasterKey(Box::new(new.key)))
+    }
+
+    /// Steps the terminal's own machine with an operator's word, as a running host would.
+    fn tell_acquirer(&mut self, terminal: TerminalId, event: Event) -> Result<(), AdminError> {
+        let machine = MachineId::of_terminal(terminal);
         let mut driver = HostDriver::new(Terminals::new(self.host.clone()));
         let overloaded = |_| AdminError::Enrolment(EnrolmentRefused::Busy);
-        driver.deliver(machine, Event::Enrol(Box::new(enrolment))).map_err(overloaded)?;
+        driver.deliver(machine, event).map_err(overloaded)?;
         let mut effects = Vec::new();
         while let Some(work) = driver.take_work() {
             let done = perform(&work, &mut self.store)?;
@@ -521,14 +621,20 @@ impl Admin {
     /// Writes rows together with a line of the office's journal that says who did what.
     fn record(&mut self, text: &str, rows: Vec<Row>) -> Result<(), AdminError> {
         let machine = MachineId::new(OFFICE).expect("a short name");
-        let first_sequence = self.store.load(machine)?.last_sequence + 1;
         let mut writer = Writer::default();
         writer.u8(OFFICE_RECORD_VERSION).u64(now().wall_ms).text(text);
-        let append = Append { machine, first_sequence, records: vec![writer.into_bytes()], rows, snapshot: false };
-        match self.store.append(&[append])?.pop() {
-            Some(Outcome::Durable(_)) => Ok(()),
-            _ => Err(AdminError::Conflict),
+        let records = vec![writer.into_bytes()];
+        for _ in 0..RECORD_ATTEMPTS_MAX {
+            let first_sequence = self.store.load(machine)?.last_sequence + 1;
+            let append =
+                Append { machine, first_sequence, records: records.clone(), rows: rows.clone(), snapshot: false };
+            match self.store.append(&[append])?.pop() {
+                Some(Outcome::Durable(_)) => return Ok(()),
+                Some(Outcome::Conflict) => {}
+                _ => break,
+            }
         }
+        Err(AdminError::Conflict)
     }
 
     fn created<U: UsageMarker>(&mut self, command: Command) -> Result<KeyBlock<U>, AdminError> {

@@ -14,8 +14,8 @@ mod terminals;
 mod threads;
 
 pub use admin::{
-    Admin, AdminError, CardLoaded, EnrolledTerminal, EnrolmentOrder, IssuerCard, IssuerPin, TerminalSummary,
-    TransportedKey, WrappedKey, today_utc,
+    Admin, AdminError, CardLoaded, EnrolledTerminal, EnrolmentOrder, IssuerCard, IssuerPin, NewMasterKey,
+    TerminalSummary, TransportedKey, WrappedKey, today_utc,
 };
 pub use engine::{Engine, EngineHandle, EngineParts, LogSink, Statistics, Stopped};
 pub use explain::{Explanation, enrolled_as, explain, find_by_rrn};

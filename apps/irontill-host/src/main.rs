@@ -116,6 +116,7 @@ fn enrol_terminal(settings: &HostSettings, enrol: &Enrol, log: LogSink) -> anyho
         currency: Currency::from_numeric(enrol.currency).ok_or_else(|| anyhow!("no such currency"))?,
         allowed: u32::MAX,
         certificate_request_pem: fs::read_to_string(&enrol.request).context("certificate request")?,
+        identity: None,
         transport: TransportedKey {
             enciphered: unhex(&enrol.transport).context("transport key")?,
             check: KeyCheckValue(

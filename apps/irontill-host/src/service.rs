@@ -150,6 +150,7 @@ pub(crate) fn host_config(settings: &HostSettings) -> anyhow::Result<Arc<HostCon
     };
     let mut config = HostConfig::new(settings.acquirer, parameters);
     config.mac_algorithm = settings.mac_algorithm;
+    config.key_overlap_ms = settings.key_overlap_ms;
     // X9.9 is a single-length algorithm; the others take double-length keys.
     config.double_length_mac_key = settings.mac_algorithm != keys::MacAlgorithm::X99;
     Ok(Arc::new(config))

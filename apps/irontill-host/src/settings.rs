@@ -42,6 +42,8 @@ pub struct HostSettings {
     pub issuer: InstitutionId,
     /// MAC of field 64.
     pub mac_algorithm: MacAlgorithm,
+    /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds; 0 for not at all.
+    pub key_overlap_ms: u64,
     /// Limits of the link.
     pub limits: Limits,
 }
@@ -94,6 +96,7 @@ impl HostSettings {
             acquirer: institution("48020000"),
             issuer: institution("03080000"),
             mac_algorithm: MacAlgorithm::UnionPayEcb,
+            key_overlap_ms: acquirer::KEY_OVERLAP_MS_DEFAULT,
             limits: Limits::default(),
         }
     }
@@ -135,6 +138,7 @@ impl HostSettings {
             "issuer" => self.issuer = institution()?,
             "mac-algorithm" => self.mac_algorithm = parse_mac_algorithm(value).ok_or_else(bad)?,
             "key-lines" => self.key_lines = small(number()?).filter(|lines| *lines <= KEY_LINES_MAX).ok_or_else(bad)?,
+            "key-overlap-ms" => self.key_overlap_ms = value.parse().map_err(|_| bad())?,
             "connections-max" => self.limits.connections_max = small(number()?).ok_or_else(bad)?,
             "connections-per-terminal-max" => {
                 self.limits.connections_per_terminal_max = u32::try_from(number()?).map_err(|_| bad())?;
@@ -170,6 +174,7 @@ impl HostSettings {
         line("acquirer", self.acquirer.text());
         line("issuer", self.issuer.text());
         line("mac-algorithm", mac_algorithm_name(self.mac_algorithm));
+        line("key-overlap-ms", &self.key_overlap_ms.to_string());
         let limits = &self.limits;
         line("connections-max", &limits.connections_max.to_string());
         line("connections-per-terminal-max", &limits.connections_per_terminal_max.to_string());
@@ -211,6 +216,7 @@ mod tests {
         settings.revoked = Some(folder.join("revoked.txt"));
         settings.mac_algorithm = MacAlgorithm::X919;
         settings.limits.idle_timeout_ms = 5;
+        settings.key_overlap_ms = 0;
         let text = settings.to_text();
         assert_eq!(HostSettings::parse(&text, folder).unwrap().to_text(), text);
     }

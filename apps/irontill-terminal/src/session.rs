@@ -34,8 +34,8 @@ pub enum Fault {
     /// The random number source of the system.
     #[error("the random number source failed")]
     Entropy,
-    /// The vault refused a step of the enrolment.
-    #[error("enrolment: {0}")]
+    /// The vault refused a step of the enrolment or of a key load.
+    #[error("the terminal's vault: {0}")]
     Refused(Refusal),
     /// Nothing more happens and the operation has not ended.
     #[error("the terminal waits for something that will not come")]
@@ -91,6 +91,8 @@ pub struct Terminal {
     receipts: Vec<Receipt>,
     transport_key: Option<Result<TransportKey, Refusal>>,
     master_key: Option<Result<KeyCheckValue, Refusal>>,
+    identity: Option<Result<[u8; 32], Refusal>>,
+    load_request: Option<Result<Vec<u8>, Refusal>>,
 }
 
 impl Terminal {
@@ -120,6 +122,8 @@ impl Terminal {
             receipts: Vec::new(),
             transport_key: None,
             master_key: None,
+            identity: None,
+            load_request: None,
         };
         terminal.queue.push_back(Waiting::Ped(ped::Event::PowerOn));
         terminal.queue.push_back(Waiting::Till(Box::new(till::Event::PowerOn)));
@@ -208,9 +212,32 @@ impl Terminal {
         &mut self,
         enciphered: Vec<u8>,
         check: KeyCheckValue,
+        version: u32,
         observer: &mut dyn Observer,
     ) -> Result<KeyCheckValue, Fault> {
-        self.queue.push_back(Waiting::Ped(ped::Event::InstallMasterKey { enciphered, check, version: 1 }));
+        self.queue.push_back(Waiting::Ped(ped::Event::InstallMasterKey { enciphered, check, version }));
+        self.work(observer)?;
+        self.master_key.take().ok_or(Fault::Stuck)?.map_err(Fault::Refused)
+    }
+
+    /// Remote key load: trusts the host's distribution key for good, and gives the identity that the host is to keep.
+    pub fn introduce(&mut self, host: [u8; 32], observer: &mut dyn Observer) -> Result<[u8; 32], Fault> {
+        self.queue.push_back(Waiting::Ped(ped::Event::Introduce { host }));
+        self.work(observer)?;
+        self.identity.take().ok_or(Fault::Stuck)?.map_err(Fault::Refused)
+    }
+
+    /// Remote key load, first pass: the request for a newer master key.
+    pub fn begin_master_key_load(&mut self, observer: &mut dyn Observer) -> Result<Vec<u8>, Fault> {
+        self.queue.push_back(Waiting::Ped(ped::Event::BeginMasterKeyLoad));
+        self.work(observer)?;
+        self.load_request.take().ok_or(Fault::Stuck)?.map_err(Fault::Refused)
+    }
+
+    /// Remote key load, second pass: takes the newer master key beside the present one; the next sign-in that the host delivers
+    /// under it makes it the present one.
+    pub fn accept_master_key(&mut self, token: Vec<u8>, observer: &mut dyn Observer) -> Result<KeyCheckValue, Fault> {
+        self.queue.push_back(Waiting::Ped(ped::Event::AcceptMasterKey { token }));
         self.work(observer)?;
         self.master_key.take().ok_or(Fault::Stuck)?.map_err(Fault::Refused)
     }
@@ -295,6 +322,14 @@ impl Terminal {
             ped::Effect::CloseKeypad => return Ok(()),
             ped::Effect::TransportKey(result) => {
                 self.transport_key = Some(result);
+                return Ok(());
+            }
+            ped::Effect::Introduced(result) => {
+                self.identity = Some(result);
+                return Ok(());
+            }
+            ped::Effect::LoadRequest(result) => {
+                self.load_request = Some(result);
                 return Ok(());
             }
             ped::Effect::MasterKeyInstalled(result) => {

@@ -83,6 +83,7 @@ fn enrol(system: &System, terminal: TerminalId, merchant: MerchantId) -> anyhow:
         currency: Currency::CNY,
         allowed: u32::MAX,
         certificate_request_pem: request.request_pem.clone(),
+        identity: None,
         transport: TransportedKey {
             enciphered: sim::lab::transport_envelope(&admin.transport_public_key()?, &bytes)?,
             check: KeyCheckValue(paycrypto::check_value::unionpay_check_value(&transport)),

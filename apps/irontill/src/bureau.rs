@@ -22,6 +22,8 @@ struct Bureau<'a> {
     pin_block_key: KeyBlock<PinEncryption>,
     reference_key: KeyBlock<PinReferenceKey>,
     masters: BTreeMap<u8, (KeyBlock<IssuerMasterAc>, KeyBlock<IssuerMasterMac>)>,
+    /// Version of every key of this run.
+    version: u32,
 }
 
 fn crypto(cause: paycrypto::CryptoError) -> anyhow::Error {
@@ -40,42 +42,66 @@ pub fn load_test_cards(folder: &Folder) -> anyhow::Result<()> {
     if admin.cards()? >= profiles().len() {
         return Ok(());
     }
-    let today = irontill_host::today_utc();
-    let mut bureau = Bureau::open(&mut admin)?;
-    for profile in profiles() {
-        let card = bureau.card(&profile.account()).with_context(|| profile.name)?;
-        bureau.admin.load_card(card, today)?;
-    }
-    Ok(())
+    let owner = owner()?;
+    let reference_key = admin.kept_or_generated_key(&owner, Algorithm::HmacSha256)?;
+    Bureau::open(&mut admin, reference_key)?.load_all()
+}
+
+/// Rotation of every key of the issuer while the host runs: each test card gets a file anew, with its master keys under a fresh key
+/// encryption key, and its PIN under a fresh PIN key into the next version of the PIN reference key. A card's file is replaced as a
+/// whole, so an authorisation sees the old keys or the new ones and never some of each. Gives the number of cards.
+pub fn rotate_issuer_keys(admin: &mut Admin) -> anyhow::Result<usize> {
+    let owner = owner()?;
+    let present: Option<KeyBlock<PinReferenceKey>> = admin.kept_key(&owner)?;
+    let version = present.map_or(1, |key| key.header().version.saturating_add(1));
+    let reference_key = admin.generate_key(&owner, version, Algorithm::HmacSha256, false)?;
+    Bureau::open(admin, reference_key.clone())?.load_all()?;
+    // Last: a rotation that broke off leaves cards of both versions, each with its own key in its file, and begins again here.
+    admin.keep_key(&reference_key)?;
+    Ok(profiles().len())
+}
+
+fn owner() -> anyhow::Result<Owner> {
+    Owner::new("test issuer").context("an owner's name")
 }
 
 impl<'a> Bureau<'a> {
-    fn open(admin: &'a mut Admin) -> anyhow::Result<Self> {
-        let owner = Owner::new("test issuer").context("an owner's name")?;
+    fn open(admin: &'a mut Admin, reference_key: KeyBlock<PinReferenceKey>) -> anyhow::Result<Self> {
+        let (owner, version) = (reference_key.header().owner.clone(), reference_key.header().version);
         let transport = random_key()?;
         let public_key = admin.transport_public_key()?;
         let enciphered = transport_envelope(&public_key, transport.expose_bytes())?;
         let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(&transport));
-        let under = admin.import_transport_key(&owner, 1, &TransportedKey { enciphered, check })?;
+        let under = admin.import_transport_key(&owner, version, &TransportedKey { enciphered, check })?;
         let pin_key = random_key()?;
-        let pin_block_key = import(admin, &under, &transport, &pin_key)?;
-        let reference_key = admin.kept_or_generated_key(&owner, Algorithm::HmacSha256)?;
-        Ok(Self { admin, under, transport, pin_key, pin_block_key, reference_key, masters: BTreeMap::new() })
+        let pin_block_key = import(admin, &under, &transport, &pin_key, version)?;
+        let masters = BTreeMap::new();
+        Ok(Self { admin, under, transport, pin_key, pin_block_key, reference_key, masters, version })
+    }
+
+    fn load_all(&mut self) -> anyhow::Result<()> {
+        let today = irontill_host::today_utc();
+        for profile in profiles() {
+            let card = self.card(&profile.account()).with_context(|| profile.name)?;
+            self.admin.load_card(card, today)?;
+        }
+        Ok(())
     }
 
     fn masters(
         &mut self,
         card: &CardAccountData,
     ) -> anyhow::Result<(KeyBlock<IssuerMasterAc>, KeyBlock<IssuerMasterMac>)> {
-        let version = card.scheme.cryptogram_version_number();
-        if let Some(masters) = self.masters.get(&version) {
+        let scheme = card.scheme.cryptogram_version_number();
+        if let Some(masters) = self.masters.get(&scheme) {
             return Ok(masters.clone());
         }
         let clear = |key: &types::Secret<16>| TdesKey::new(key.expose()).map_err(crypto);
-        let ac = import(self.admin, &self.under, &self.transport, &clear(&card.issuer_keys.cryptogram)?)?;
-        let mac = import(self.admin, &self.under, &self.transport, &clear(&card.issuer_keys.integrity)?)?;
-        self.masters.insert(version, (ac, mac));
-        Ok(self.masters[&version].clone())
+        let (cryptogram, integrity) = (clear(&card.issuer_keys.cryptogram)?, clear(&card.issuer_keys.integrity)?);
+        let ac = import(self.admin, &self.under, &self.transport, &cryptogram, self.version)?;
+        let mac = import(self.admin, &self.under, &self.transport, &integrity, self.version)?;
+        self.masters.insert(scheme, (ac, mac));
+        Ok(self.masters[&scheme].clone())
     }
 
     fn card(&mut self, card: &CardAccountData) -> anyhow::Result<IssuerCard> {
@@ -107,10 +133,11 @@ fn import<U: UsageMarker>(
     under: &KeyBlock<KeyEncryption>,
     transport: &TdesKey,
     key: &TdesKey,
+    version: u32,
 ) -> anyhow::Result<KeyBlock<U>> {
     let mut enciphered = key.expose_bytes().to_vec();
     paycrypto::encrypt_ecb(transport, &mut enciphered).map_err(crypto)?;
     let check = KeyCheckValue(paycrypto::check_value::unionpay_check_value(key));
-    let wrapped = WrappedKey { enciphered, check, version: 1 };
+    let wrapped = WrappedKey { enciphered, check, version };
     Ok(admin.import_key(under, Algorithm::TdesDouble, &wrapped)?)
 }

@@ -149,6 +149,7 @@ impl Enrol {
             currency: Currency::CNY,
             allowed: u32::MAX,
             certificate_request_pem: std::fs::read_to_string(&self.csr).context("certificate request")?,
+            identity: None,
             transport: TransportedKey { enciphered: unhex(transport.trim())?, check: KeyCheckValue(check) },
         };
         let authority = Admin::authority(&folder.host_settings()?)?;

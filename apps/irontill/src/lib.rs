@@ -20,6 +20,7 @@ mod keyboard;
 mod load;
 mod pay;
 mod published;
+mod rotation;
 mod simulate;
 mod system;
 mod till_point;

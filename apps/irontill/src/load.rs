@@ -1,5 +1,6 @@
 //! `irontill load`: terminals that really sign in and pay, and the audit of what they did.
 
+use crate::rotation::{self, Rotations, TerminalRotation};
 use crate::system::Folder;
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
 use crate::verdict::{Misuse, Verdict};
@@ -9,7 +10,8 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use till::{OperatorCommand, OutcomeStatus, TransactionStatus};
 use types::{Amount, Currency};
@@ -47,6 +49,10 @@ pub struct Load {
     /// Longest wait for an answer, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
     response_timeout_ms: u64,
+    /// Rotates a key of every kind each so many seconds while it pays: each terminal's working keys and its master key in turn, and
+    /// all keys of the issuer. Every payment must then be approved.
+    #[arg(long, conflicts_with = "audit", value_parser = clap::value_parser!(u64).range(1..))]
+    rotate_keys_every_s: Option<u64>,
     /// Pays nothing: resolves everything that is pending and compares receipts, tills and ledger.
     #[arg(long)]
     audit: bool,
@@ -55,14 +61,24 @@ pub struct Load {
     json: bool,
 }
 
+/// What the terminals of a run share.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    receipts: Option<&'a Mutex<std::fs::File>>,
+    enrolling: &'a Mutex<()>,
+    rotating: Option<&'a Mutex<irontill_host::Admin>>,
+}
+
+/// What came of a run.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     approved: u64,
     declined: u64,
     reversed: u64,
     unknown: u64,
     latencies_ms: Vec<f64>,
-    problems: Vec<String>,
+    pub(crate) rotations: Rotations,
+    pub(crate) problems: Vec<String>,
     /// What tills say of their sales: name of the intent, and whether it stands.
     claims: Vec<(String, bool)>,
     /// The open batch of each till: what the names of its intents begin with.
@@ -76,6 +92,7 @@ impl Tally {
         self.reversed += other.reversed;
         self.unknown += other.unknown;
         self.latencies_ms.extend(other.latencies_ms);
+        self.rotations.add(other.rotations);
         self.problems.extend(other.problems);
         self.claims.extend(other.claims);
         self.open_batches.extend(other.open_batches);
@@ -100,28 +117,44 @@ impl Load {
             Some(address) => address.clone(),
             None => folder.host_address()?,
         };
-        let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
-        let tally = Mutex::new(Tally::default());
-        let enrolling = Mutex::new(());
-        std::thread::scope(|scope| {
-            for number in 0..self.terminals {
-                let (folder, address, receipts, tally, enrolling) = (&folder, &address, &receipts, &tally, &enrolling);
-                let load = &self;
-                scope.spawn(move || {
-                    let own = load.one_terminal(folder, address, number, receipts.as_ref(), enrolling);
-                    let own = own.unwrap_or_else(|fault| Tally {
-                        problems: vec![format!("terminal {number}: {fault:#}")],
-                        ..Tally::default()
-                    });
-                    tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(own);
-                });
-            }
-        });
-        let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tally = self.run_terminals(&folder, &address)?;
+        if self.rotate_keys_every_s.is_some() {
+            tally.problems.extend(tally.rotations.missing());
+        }
         if self.audit {
             audit_ledger(&folder, self.receipts.as_deref(), &mut tally)?;
         }
         Ok(self.report(&mut tally))
+    }
+
+    /// Every terminal in a thread of its own, and one that rotates the issuer's keys until the last of them has ended.
+    fn run_terminals(&self, folder: &Folder, address: &str) -> anyhow::Result<Tally> {
+        let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
+        let tally = Mutex::new(Tally::default());
+        let add = &|own: Tally| tally.lock().unwrap_or_else(PoisonError::into_inner).add(own);
+        let enrolling = Mutex::new(());
+        let rotating = self.rotate_keys_every_s.map(|_| folder.admin().map(Mutex::new)).transpose()?;
+        let (at_work, all_ended) = channel::<()>();
+        std::thread::scope(|scope| {
+            if let (Some(every_s), Some(admin)) = (self.rotate_keys_every_s, &rotating) {
+                scope.spawn(move || add(rotation::rotate_issuer(admin, Duration::from_secs(every_s), &all_ended)));
+            }
+            for number in 0..self.terminals {
+                let shared = Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref() };
+                let at_work = at_work.clone();
+                scope.spawn(move || {
+                    let _until_the_end = at_work;
+                    let own = self.one_terminal(folder, address, number, shared);
+                    let own = own.unwrap_or_else(|fault| Tally {
+                        problems: vec![format!("terminal {number}: {fault:#}")],
+                        ..Tally::default()
+                    });
+                    add(own);
+                });
+            }
+            drop(at_work);
+        });
+        Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn report(&self, tally: &mut Tally) -> Verdict {
@@ -132,7 +165,7 @@ impl Load {
                 "{}",
                 json!({
                     "approved": tally.approved, "declined": tally.declined, "reversed": tally.reversed, "unknown": tally.unknown,
-                    "p50_ms": p50, "p99_ms": p99, "problems": tally.problems,
+                    "p50_ms": p50, "p99_ms": p99, "rotations": tally.rotations.to_json(), "problems": tally.problems,
                 })
             );
         } else {
@@ -142,18 +175,14 @@ impl Load {
                 tally.approved, tally.declined, tally.reversed, tally.unknown
             );
             println!("p50 {p50:.1} ms, p99 {p99:.1} ms");
+            if self.rotate_keys_every_s.is_some() {
+                println!("{}", tally.rotations);
+            }
         }
         Verdict::of(good)
     }
 
-    fn one_terminal(
-        &self,
-        folder: &Folder,
-        address: &str,
-        number: u32,
-        receipts: Option<&Mutex<std::fs::File>>,
-        enrolling: &Mutex<()>,
-    ) -> anyhow::Result<Tally> {
+    fn one_terminal(&self, folder: &Folder, address: &str, number: u32, shared: Shared<'_>) -> anyhow::Result<Tally> {
         let id = format!("{:08}", FIRST_TERMINAL + number);
         let merchant = format!("8983100000{:05}", 10_000 + number);
         let mut point = TillPoint::new(folder, &id, &merchant, "LOAD SHOP")?;
@@ -163,14 +192,14 @@ impl Load {
         let side = CardSide::new(reader, Some(profile.pin().expose()))?;
         let mut terminal = {
             // One at a time: each enrolment takes the next free terminal number.
-            let _turn = enrolling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _turn = shared.enrolling.lock().unwrap_or_else(PoisonError::into_inner);
             point.open(folder, address, side)?
         };
         let mut tally = Tally::default();
         if self.audit {
             audit_terminal(&mut terminal, &id, &mut tally)?;
         } else {
-            self.pay_until_the_end(&mut terminal, &id, receipts, &mut tally)?;
+            self.pay_until_the_end(&mut terminal, &id, shared, &mut tally)?;
         }
         Ok(tally)
     }
@@ -179,14 +208,19 @@ impl Load {
         &self,
         terminal: &mut Terminal,
         id: &str,
-        receipts: Option<&Mutex<std::fs::File>>,
+        shared: Shared<'_>,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
         terminal.run(OperatorCommand::SignIn, &mut Silent)?;
+        let every = self.rotate_keys_every_s.map(Duration::from_secs);
+        let mut rotation = every.zip(shared.rotating).map(|(every, admin)| TerminalRotation::new(admin, id, every));
         let end = Instant::now() + Duration::from_secs(self.seconds);
         let mut paid = 0_u64;
         while Instant::now() < end {
             paid += 1;
+            if let Some(rotation) = &mut rotation {
+                rotation.turn_if_due(terminal, tally)?;
+            }
             // The till counts, not this run: the batch may have begun before a restart.
             if terminal.till().transactions().len() >= PAYMENTS_A_BATCH {
                 terminal.run(OperatorCommand::Settle, &mut Silent)?;
@@ -197,15 +231,15 @@ impl Load {
             let completion = terminal.run(OperatorCommand::Sale { amount }, &mut Silent)?;
             tally.latencies_ms.push(began.elapsed().as_secs_f64() * 1000.0);
             let outcome = &completion.outcome;
+            if rotation.is_some() && outcome.status != OutcomeStatus::Approved {
+                tally.problems.push(format!("terminal {id}: {:?}: {}", outcome.status, outcome.message.en));
+            }
             match outcome.status {
                 OutcomeStatus::Approved => {
                     tally.approved += 1;
-                    if let (Some(receipts), Some(stan), Some(batch)) = (receipts, outcome.stan, outcome.batch) {
+                    if let (Some(receipts), Some(stan), Some(batch)) = (shared.receipts, outcome.stan, outcome.batch) {
                         let line = format!("{id} {batch} {stan} {}\n", amount.minor());
-                        receipts
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .write_all(line.as_bytes())?;
+                        receipts.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes())?;
                     }
                 }
                 OutcomeStatus::Declined | OutcomeStatus::Cancelled | OutcomeStatus::Failed => tally.declined += 1,

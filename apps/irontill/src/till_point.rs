@@ -1,10 +1,11 @@
 //! A terminal of a system: enrolled if need be, with a test card in its reader.
 
+use crate::rotation::locked;
 use crate::system::Folder;
 use crate::verdict::Misuse;
 use anyhow::{Context, anyhow};
 use card::{Card, CardState, Profile};
-use irontill_host::{EnrolmentOrder, TransportedKey};
+use irontill_host::{Admin, EnrolmentOrder, TransportedKey, WrappedKey};
 use irontill_terminal::{
     Custody, Devices, FixedPin, HostLine, Keypad, NoKeypad, NoLine, Settings, Silent, Terminal, TlsLine,
 };
@@ -19,6 +20,10 @@ use types::{Currency, MerchantId, Pin, TerminalId};
 
 /// How long a till waits for an answer if nobody says otherwise, in milliseconds (unionpay-pos D45).
 const RESPONSE_TIMEOUT_MS: u64 = 60_000;
+/// Heads a serial number in field 62 (unionpay-pos §3.4): no device of this house is certified.
+const CERTIFICATION_NUMBER: &str = "0000";
+/// Random bytes of a serial number.
+const SERIAL_BYTES: usize = 8;
 /// The demo's terminal.
 pub const DEMO_TERMINAL: &str = "10000001";
 /// The demo's merchant.
@@ -54,7 +59,19 @@ impl TillPoint {
         Self::new(folder, DEMO_TERMINAL, DEMO_MERCHANT, DEMO_SHOP)
     }
 
-    fn settings(&self) -> Settings {
+    /// The device's serial number, drawn when it is first opened: a copy of the device under another terminal id is noticed by it.
+    fn serial(&self) -> anyhow::Result<Option<String>> {
+        let path = self.folder.join("serial");
+        if !path.exists() {
+            let mut random = [0; SERIAL_BYTES];
+            getrandom::fill(&mut random)?;
+            let digits: String = random.iter().map(|byte| format!("{byte:02X}")).collect();
+            link::write_durably(&path, format!("{CERTIFICATION_NUMBER}{digits}").as_bytes())?;
+        }
+        Ok(Some(fs::read_to_string(&path).context("serial")?))
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
         let mut till = till::Config::new(self.terminal, self.merchant, self.name.clone());
         // A program that pays twice means it.
         till.duplicate_window_ms = 0;
@@ -62,7 +79,8 @@ impl TillPoint {
         till.timeouts.pending_retry_ms = till.timeouts.pending_retry_ms.min(self.response_timeout_ms);
         let mut ped = PedConfig::attended(self.terminal, self.merchant);
         ped.merchant_name = b"IRONTILL DEMO".to_vec();
-        Settings { till, ped }
+        till.serial = self.serial()?;
+        Ok(Settings { till, ped })
     }
 
     /// Opens the terminal for work on a host; enrols it first if it is fresh.
@@ -85,7 +103,7 @@ impl TillPoint {
 
     fn open_with(&self, custody: &Custody, line: Box<dyn HostLine>, side: CardSide) -> anyhow::Result<Terminal> {
         let devices = Devices { line, reader: side.reader, keypad: side.keypad };
-        Ok(Terminal::open(&self.folder, custody, self.settings(), devices)?)
+        Ok(Terminal::open(&self.folder, custody, self.settings()?, devices)?)
     }
 
     /// TLS with this terminal's certificate.
@@ -104,7 +122,7 @@ impl TillPoint {
 
     fn enrol(&self, system: &Folder, custody: &Custody) -> anyhow::Result<()> {
         let mut admin = system.admin()?;
-        let authority = irontill_host::Admin::authority(&system.host_settings()?)?;
+        let authority = Admin::authority(&system.host_settings()?)?;
         let request = TerminalRequest::create(self.terminal)?;
         let mut terminal = self.open_with(custody, Box::new(NoLine), CardSide::none())?;
         let transport = terminal.make_transport_key(admin.transport_public_key()?, &mut Silent)?;
@@ -116,16 +134,31 @@ impl TillPoint {
             currency: Currency::CNY,
             allowed: u32::MAX,
             certificate_request_pem: request.request_pem.clone(),
+            identity: Some(terminal.introduce(admin.distribution_key()?, &mut Silent)?),
             transport: TransportedKey { enciphered: transport.enciphered, check: transport.check },
         };
         let enrolled = admin.enrol_terminal(&order, &authority, irontill_host::today_utc())?;
-        terminal.install_master_key(enrolled.master_key.enciphered, enrolled.master_key.check, &mut Silent)?;
+        let WrappedKey { enciphered, check, version } = enrolled.master_key;
+        terminal.install_master_key(enciphered, check, version, &mut Silent)?;
         link::write_private(&self.folder.join("device.key.pem"), request.key_pem.as_bytes())?;
         link::write_durably(&self.folder.join("authority.pem"), enrolled.authority_pem.as_bytes())?;
         // Last: its presence says that the enrolment is whole.
         link::write_durably(&self.folder.join("terminal.pem"), enrolled.certificate_pem.as_bytes())?;
         Ok(())
     }
+}
+
+/// Gives a terminal a newer master key: terminal first, host second, so that whatever breaks off between two lines leaves a terminal
+/// that can sign in. The next sign-in uses it.
+pub fn rotate_master_key(admin: &Mutex<Admin>, id: TerminalId, terminal: &mut Terminal) -> anyhow::Result<()> {
+    // A terminal that was enrolled before there was a remote load says who it is now.
+    let host = locked(admin).distribution_key()?;
+    let identity = terminal.introduce(host, &mut Silent)?;
+    locked(admin).introduce_terminal(id, identity)?;
+    let request = terminal.begin_master_key_load(&mut Silent)?;
+    let new = locked(admin).make_next_master_key(id, &request)?;
+    let confirmed = terminal.accept_master_key(new.token.clone(), &mut Silent)?;
+    Ok(locked(admin).replace_master_key(id, new, confirmed)?)
 }
 
 /// What stands before a terminal: a reader and a keypad.

@@ -67,11 +67,12 @@ impl Acquirer {
 
     /// Has the MAC verified and the account data opened.
     fn open(&mut self, mut work: Box<Work>, out: &mut Output) {
-        let (Some(keys), Some(message), Some(mac)) =
-            (self.state.keys.clone(), work.incoming.mac_input(), work.incoming.body.mac)
-        else {
+        let keys = self.state.keys_in_force(self.now.wall_ms).nth(work.sets_tried).cloned();
+        let (Some(keys), Some(message), Some(mac)) = (keys, work.incoming.mac_input(), work.incoming.body.mac) else {
             return self.refuse_without_mac(work, Rule::Format, out);
         };
+        work.keys = Some(keys.clone());
+        work.account_faulty = false;
         let verify = Command::VerifyMac { key: keys.mac.clone(), algorithm: self.config.mac_algorithm, message, mac };
         let mut commands = vec![verify];
         if wants_account(&work) {
@@ -106,8 +107,9 @@ impl Acquirer {
     pub(crate) fn take_opened(&mut self, mut work: Box<Work>, replies: Vec<Reply>, out: &mut Output) {
         let mut replies = replies.into_iter();
         match replies.next() {
-            Some(Reply::MacVerdict { right: true }) => work.checks.push("MAC right"),
-            Some(Reply::MacVerdict { right: false }) => return self.refuse_without_mac(work, Rule::Mac, out),
+            Some(Reply::MacVerdict { right: true }) if work.sets_tried == 0 => work.checks.push("MAC right"),
+            Some(Reply::MacVerdict { right: true }) => work.checks.push("MAC right under keys of an earlier sign-in"),
+            Some(Reply::MacVerdict { right: false }) => return self.try_earlier_keys(work, out),
             _ => return self.abandon(work, "the key service did not verify the MAC", out),
         }
         if work.account_faulty {
@@ -126,6 +128,16 @@ impl Acquirer {
         self.consider(work, out);
     }
 
+    /// Within the window after a sign-in a message may be of the time before it: made then, or by a terminal that did not
+    /// hear of its new keys. The present keys were tried first, so nothing costs more as long as they are right.
+    fn try_earlier_keys(&mut self, mut work: Box<Work>, out: &mut Output) {
+        work.sets_tried += 1;
+        if self.state.keys_in_force(self.now.wall_ms).nth(work.sets_tried).is_some() {
+            return self.open(work, out);
+        }
+        self.refuse_without_mac(work, Rule::Mac, out);
+    }
+
     /// The message is authentic and its card is known: what is it?
     fn consider(&mut self, work: Box<Work>, out: &mut Output) {
         use MessageKind as K;
@@ -141,7 +153,7 @@ impl Acquirer {
     pub(crate) fn refuse_without_mac(&mut self, work: Box<Work>, rule: Rule, out: &mut Output) {
         let level = match rule {
             Rule::NotSignedIn | Rule::WrongBatch | Rule::NotSupported => Level::Information,
-            Rule::TerminalIdentity | Rule::MerchantIdentity => Level::Alarm,
+            Rule::TerminalIdentity | Rule::MerchantIdentity | Rule::SerialElsewhere => Level::Alarm,
             _ => Level::Warning,
         };
         let field = work.incoming.missing_field().filter(|_| rule == Rule::Format);
@@ -151,7 +163,7 @@ impl Acquirer {
         };
         self.log(out, level, rule.id(), text);
         let body = respond::base(&work.incoming, self.civil_time(), Some(rule.response_code()));
-        let known = matches!(rule, Rule::NotSignedIn | Rule::WrongBatch | Rule::Mac);
+        let known = matches!(rule, Rule::NotSignedIn | Rule::WrongBatch | Rule::Mac | Rule::SerialElsewhere);
         let record = known.then(|| Box::new(self.refusal(&work, rule.into())));
         self.conclude_without_mac(work, record, &body, out);
     }

@@ -10,6 +10,10 @@ pub const REPLY_TIMEOUT_MS_DEFAULT: u64 = 15_000;
 /// Days after a sale in which it may be refunded.
 pub const REFUND_WINDOW_DAYS_DEFAULT: u32 = 180;
 
+/// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds: longer than anything of
+/// before the sign-in is under way or waits to be sent again.
+pub const KEY_OVERLAP_MS_DEFAULT: u64 = 15 * 60_000;
+
 /// What terminals download. A version is raised with every change; terminals that have an older one are told so.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ParameterSet {
@@ -38,6 +42,8 @@ pub struct HostConfig {
     pub refund_window_days: u32,
     /// Time allowed to the key service, the issuer or a look-up.
     pub reply_timeout_ms: u64,
+    /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds; 0 for not at all.
+    pub key_overlap_ms: u64,
 }
 
 impl HostConfig {
@@ -50,6 +56,7 @@ impl HostConfig {
             double_length_mac_key: true,
             refund_window_days: REFUND_WINDOW_DAYS_DEFAULT,
             reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
+            key_overlap_ms: KEY_OVERLAP_MS_DEFAULT,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::record::{
     Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, Stored, Undo, Upload, UploadedEntry,
+    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
 };
 use issuer::PinTries;
 use ledger::CardGroup;
@@ -39,7 +39,7 @@ fn put_option<T: Encode>(writer: &mut Writer, value: Option<&T>) {
     writer.option(value, put);
 }
 
-fn bounded<'a>(reader: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], Malformed> {
+pub(crate) fn bounded<'a>(reader: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], Malformed> {
     let bytes = reader.bytes()?;
     if bytes.len() > limit { Err(reader.malformed("fewer bytes")) } else { Ok(bytes) }
 }
@@ -325,6 +325,25 @@ impl Encode for Stored {
     }
 }
 
+impl Encode for SerialClaim {
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            SerialClaim::None => writer.u8(0),
+            SerialClaim::Made(terminal) => writer.u8(1).value(terminal),
+            SerialClaim::Stands => writer.u8(2),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            0 => Ok(SerialClaim::None),
+            1 => Ok(SerialClaim::Made(reader.value()?)),
+            2 => Ok(SerialClaim::Stands),
+            _ => Err(reader.malformed("a claim of a serial number")),
+        }
+    }
+}
+
 const CAPTURE_VERSION: u8 = 1;
 
 impl Encode for Capture {
@@ -344,8 +363,9 @@ impl Encode for Record {
     fn encode(&self, writer: &mut Writer) {
         match self {
             Record::Enrolled { enrolment, claims_number } => writer.u8(1).value(enrolment).bool(*claims_number),
-            Record::SignedIn { network_code, version, keys, serial, rrn } => {
-                writer.u8(2).u16(*network_code).u32(*version).value(keys).bytes(serial).value(rrn)
+            Record::SignedIn { network_code, version, keys, serial, claim, overlap_until_ms, rrn } => {
+                writer.u8(15).u16(*network_code).u32(*version).value(keys).bytes(serial).value(rrn);
+                writer.value(claim).u64(*overlap_until_ms)
             }
             Record::SignedOff { rrn } => writer.u8(3).value(rrn),
             Record::Downloaded { set, version } => writer.u8(4).value(set).u32(*version),
@@ -363,13 +383,14 @@ impl Encode for Record {
             Record::Uploaded(upload) => writer.u8(12).value(&**upload),
             Record::BatchClosed(close) => writer.u8(13).value(&**close),
             Record::Snapshot(state) => writer.u8(14).value(&**state),
+            Record::MasterKeyReplaced { master_key } => writer.u8(16).value(master_key),
         };
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         match reader.u8()? {
             1 => Ok(Record::Enrolled { enrolment: reader.value()?, claims_number: reader.bool()? }),
-            2 => decode_signed_in(reader),
+            kind @ (2 | 15) => decode_signed_in(reader, kind),
             3 => Ok(Record::SignedOff { rrn: reader.value()? }),
             4 => Ok(Record::Downloaded { set: reader.value()?, version: reader.u32()? }),
             5 => Ok(Record::StatusReported { status: bounded(reader, NOTE_BYTES_MAX)?.to_vec() }),
@@ -382,19 +403,19 @@ impl Encode for Record {
             12 => Ok(Record::Uploaded(Box::new(reader.value()?))),
             13 => Ok(Record::BatchClosed(Box::new(reader.value()?))),
             14 => Ok(Record::Snapshot(Box::new(reader.value()?))),
+            16 => Ok(Record::MasterKeyReplaced { master_key: reader.value()? }),
             _ => Err(reader.malformed("a known record kind")),
         }
     }
 }
 
-fn decode_signed_in(reader: &mut Reader<'_>) -> Result<Record, Malformed> {
-    Ok(Record::SignedIn {
-        network_code: reader.u16()?,
-        version: reader.u32()?,
-        keys: reader.value()?,
-        serial: bounded(reader, NOTE_BYTES_MAX)?.to_vec(),
-        rrn: reader.value()?,
-    })
+/// Kind 2 is of 0.1.0: a sign-in ended the earlier keys at once and claimed nothing.
+fn decode_signed_in(reader: &mut Reader<'_>, kind: u8) -> Result<Record, Malformed> {
+    let (network_code, version, keys) = (reader.u16()?, reader.u32()?, reader.value()?);
+    let serial = bounded(reader, NOTE_BYTES_MAX)?.to_vec();
+    let rrn = reader.value()?;
+    let (claim, overlap_until_ms) = if kind == 2 { (SerialClaim::None, 0) } else { (reader.value()?, reader.u64()?) };
+    Ok(Record::SignedIn { network_code, version, keys, serial, claim, overlap_until_ms, rrn })
 }
 
 fn decode_refused(reader: &mut Reader<'_>) -> Result<Record, Malformed> {

@@ -16,6 +16,9 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
             lines.add("keys", format!("sign-in {network_code:03}, version {version}"));
             lines.add("reference", rrn.text().to_owned());
         }
+        Record::MasterKeyReplaced { master_key } => {
+            lines.add("keys", format!("master key version {}", master_key.header().version));
+        }
         Record::Downloaded { set, version } => lines.add("set", format!("{set:?} version {version}")),
         Record::Decided(decision) => explain_decision(decision, &mut lines),
         Record::Reversed(reversal) => explain_reversal(reversal, &mut lines),

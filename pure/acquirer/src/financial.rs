@@ -196,7 +196,7 @@ impl Acquirer {
         let body = &work.incoming.body;
         let pin = match body.pin_block.as_ref() {
             Some(block) => {
-                let key = self.state.keys.as_ref()?.pin.clone();
+                let key = work.keys.as_ref()?.pin.clone();
                 Some(PinBlock { block: block.expose().try_into().ok()?, key })
             }
             None => None,

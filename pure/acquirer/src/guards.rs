@@ -3,7 +3,7 @@
 use crate::machine_impl::{Acquirer, Output, Work};
 use crate::record::{Decision, Kind, Record, Reversal, Stored, Undo};
 use crate::reversal::Undoing;
-use crate::rows::{SPACE_INTENT, SPACE_RRN};
+use crate::rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_SERIAL};
 use crate::rule::Rule;
 use crate::state::Status;
 use crate::words::{Effect, EnrolmentRefused, Level};
@@ -18,7 +18,7 @@ impl Acquirer {
     /// Decides again.
     pub(crate) fn guard_failed(&mut self, record: Record, failure: GuardFailure, out: &mut Output) {
         if let Record::Enrolled { .. } = record {
-            self.enrolment = None;
+            self.order = None;
             out.effects.push(Effect::Enrolled { accepted: Err(EnrolmentRefused::NumberTaken) });
             return;
         }
@@ -28,6 +28,7 @@ impl Acquirer {
             return self.abandon(work, "the store refuses every decision", out);
         }
         match record {
+            Record::SignedIn { .. } => self.serial_taken(work, &failure, out),
             Record::Decided(decision) => self.decide_again(work, &decision, failure, out),
             Record::Reversed(reversal) => self.reverse_again(work, *reversal, failure, out),
             Record::ScriptNoticed(notice) => match taken(&failure) {
@@ -36,6 +37,21 @@ impl Acquirer {
             },
             _ => self.abandon(work, "a record met a guard it does not have", out),
         }
+    }
+
+    /// The serial number of a sign-in is claimed: by this terminal before it had another one for a while, or by another
+    /// terminal. Two terminals with one serial number are one terminal and its copy.
+    fn serial_taken(&mut self, mut work: Box<Work>, failure: &GuardFailure, out: &mut Output) {
+        let GuardFailure::Taken { space: SPACE_TERMINAL_SERIAL, value, .. } = failure else {
+            return self.abandon(work, "a sign-in met a guard it does not have", out);
+        };
+        if value[..] == self.terminal.bytes()[..] {
+            work.serial_known = true;
+            return self.manage(work, out);
+        }
+        let text = format!("terminal {} has claimed this serial number", String::from_utf8_lossy(value));
+        self.log(out, Level::Alarm, Rule::SerialElsewhere.id(), text);
+        self.refuse_without_mac(work, Rule::SerialElsewhere, out);
     }
 
     fn decide_again(&mut self, mut work: Box<Work>, decision: &Decision, failure: GuardFailure, out: &mut Output) {

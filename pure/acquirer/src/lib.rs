@@ -24,15 +24,18 @@ mod settlement;
 mod state;
 mod words;
 
-pub use config::{HostConfig, ParameterSet, REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT};
+pub use config::{
+    HostConfig, KEY_OVERLAP_MS_DEFAULT, ParameterSet, REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT,
+};
 pub use explain::explain;
 pub use incoming::{Unroutable, route};
 pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
 pub use record::{
     Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, Stored, TERMINAL_NUMBER_MAX, Undo, Upload, UploadedEntry,
+    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, TERMINAL_NUMBER_MAX, Undo, Upload,
+    UploadedEntry,
 };
-pub use rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, rows};
+pub use rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows};
 pub use rule::{Rule, Verdict};
-pub use state::{ClosedBatch, Entry, OPEN_INTENTS_MAX, State, Status};
+pub use state::{ClosedBatch, Entry, OPEN_INTENTS_MAX, PREVIOUS_KEYS_MAX, PreviousKeys, State, Status};
 pub use words::{Effect, EnrolmentRefused, Event, Level, LogLine, PeerIdentity};

@@ -7,7 +7,7 @@ use crate::state::State;
 use crate::words::{Effect, Event, Level, LogLine, PeerIdentity};
 use iso8583::unionpay::{Body, MessageKind, Requirement};
 use issuer::IssuerReply;
-use keys::{Command, Reply, SealedAccount};
+use keys::{Command, KeyBlock, Reply, SealedAccount, TerminalMaster, WorkingKeys};
 use ledger::{CardGroup, Movement};
 use machine::store::{Journal, Outcome};
 use machine::wire::{Encode, Malformed};
@@ -63,6 +63,13 @@ pub(crate) struct Work {
     pub phase: Phase,
     pub attempts: u8,
     pub rrn_skip: u32,
+    /// The set of working keys that the message's MAC is tried with: once it is right, PIN block, track and answer are under
+    /// it.
+    pub keys: Option<WorkingKeys>,
+    /// Sets of working keys under which the MAC was wrong.
+    pub sets_tried: usize,
+    /// Whether the serial number of a sign-in was found to be this terminal's already.
+    pub serial_known: bool,
     pub account_faulty: bool,
     pub card: Option<OpenedCard>,
     pub original: Option<Original>,
@@ -78,12 +85,50 @@ impl Work {
             phase: Phase::Opening,
             attempts: 0,
             rrn_skip: 0,
+            keys: None,
+            sets_tried: 0,
+            serial_known: false,
             account_faulty: false,
             card: None,
             original: None,
             reply: None,
             checks: Vec::new(),
         })
+    }
+}
+
+/// An operator's word that is on its way to the store.
+pub(crate) enum Order {
+    Enrol(Enrolment),
+    ReplaceMasterKey(KeyBlock<TerminalMaster>),
+}
+
+impl Order {
+    fn into_event(self) -> Event {
+        match self {
+            Order::Enrol(enrolment) => Event::Enrol(Box::new(enrolment)),
+            Order::ReplaceMasterKey(master_key) => Event::ReplaceMasterKey(Box::new(master_key)),
+        }
+    }
+}
+
+/// The last connections that a terminal's messages came on. Kept in memory only: it raises an alarm and decides nothing.
+#[derive(Default)]
+pub(crate) struct Lines {
+    last: Option<u64>,
+    before: Option<u64>,
+}
+
+impl Lines {
+    /// Whether a message came on the connection that another one had taken the place of. A terminal that connects anew
+    /// leaves its old connection for good; two that alternate are two terminals.
+    fn interleave(&mut self, connection: u64) -> bool {
+        if self.last == Some(connection) {
+            return false;
+        }
+        let returns = self.before == Some(connection);
+        self.before = self.last.replace(connection);
+        returns
     }
 }
 
@@ -101,7 +146,9 @@ pub struct Acquirer {
     pub(crate) state: State,
     pub(crate) now: Tick,
     pub(crate) work: Option<Box<Work>>,
-    pub(crate) enrolment: Option<Enrolment>,
+    /// What an operator ordered, until it is durable.
+    pub(crate) order: Option<Order>,
+    pub(crate) lines: Lines,
     appending: Option<Record>,
     waiting: VecDeque<Incoming>,
     sequence: u64,
@@ -119,7 +166,8 @@ impl Acquirer {
             state: State::default(),
             now: Tick::default(),
             work: None,
-            enrolment: None,
+            order: None,
+            lines: Lines::default(),
             appending: None,
             waiting: VecDeque::new(),
             sequence: 0,
@@ -156,13 +204,13 @@ impl Acquirer {
     /// The events that have no answer yet, in order. After a conflict the driver steps them on the machine restored from
     /// the store: nothing of them was written.
     pub fn into_unanswered(self) -> Vec<Event> {
-        let enrolment = self.enrolment.map(|enrolment| Event::Enrol(Box::new(enrolment)));
+        let order = self.order.map(Order::into_event);
         let current = self.work.map(|work| work.incoming);
         let requests = current.into_iter().chain(self.waiting).map(|incoming| {
             let (connection, peer) = (incoming.connection, incoming.peer);
             Event::Request { connection, peer, frame: incoming.into_frame() }
         });
-        enrolment.into_iter().chain(requests).collect()
+        order.into_iter().chain(requests).collect()
     }
 
     fn absorb(&mut self, record: &Record) {
@@ -172,6 +220,10 @@ impl Acquirer {
     }
 
     fn receive(&mut self, connection: u64, peer: PeerIdentity, frame: Vec<u8>, out: &mut Output) {
+        if self.lines.interleave(connection) {
+            let text = "two live connections speak for this terminal at the same time".to_owned();
+            self.log(out, Level::Alarm, "terminal.two-connections", text);
+        }
         match Incoming::parse(connection, peer, frame) {
             Ok(_) if self.waiting.len() >= WAITING_REQUESTS_MAX => {
                 self.log(out, Level::Warning, "queue", "too many requests at once".to_owned());
@@ -192,6 +244,7 @@ impl Acquirer {
         match event {
             Event::PowerOn => {}
             Event::Enrol(enrolment) => self.enrol(*enrolment, out),
+            Event::ReplaceMasterKey(master_key) => self.replace_master_key(*master_key, out),
             Event::Request { connection, peer, frame } => self.receive(connection, peer, frame, out),
             Event::KeyReplies { ticket, replies } => self.take_key_replies(ticket, replies, out),
             Event::IssuerReply { ticket, reply } => {
@@ -252,7 +305,7 @@ impl Acquirer {
 
     /// Ends a request with an answer: its MAC first, where it has one and there is a key.
     pub(crate) fn conclude(&mut self, work: Box<Work>, record: Option<Record>, mut body: Body, out: &mut Output) {
-        let key = self.state.keys.as_ref().map(|keys| keys.mac.clone());
+        let key = work.keys.as_ref().map(|keys| keys.mac.clone());
         let record = record.map(Box::new);
         let (Some(key), true) = (key, work.incoming.is_authenticated()) else {
             return self.conclude_without_mac(work, record, &body, out);
@@ -352,7 +405,7 @@ impl Acquirer {
                 self.sequence = durable.sequence();
                 self.absorb(&record);
                 self.work = None;
-                self.enrolment = None;
+                self.order = None;
                 self.snapshot_if_due(&record, out);
             }
             Outcome::GuardFailed(failure) => self.guard_failed(record, failure, out),

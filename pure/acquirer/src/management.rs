@@ -1,7 +1,9 @@
 //! Enrolment, sign-in and sign-off, downloads, echo and status.
 
-use crate::machine_impl::{Acquirer, Output, Phase, Work};
-use crate::record::{DownloadedSet, Enrolment, NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, TERMINAL_NUMBER_MAX};
+use crate::machine_impl::{Acquirer, Order, Output, Phase, Work};
+use crate::record::{
+    DownloadedSet, Enrolment, NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, SerialClaim, TERMINAL_NUMBER_MAX,
+};
 use crate::respond;
 use crate::rule::Rule;
 use crate::words::{Effect, EnrolmentRefused, Level};
@@ -9,7 +11,7 @@ use iso8583::unionpay::{
     DOWNLOAD_NOT_AVAILABLE, DownloadStatus, ListedCapk, MessageKind, format_aid_list, format_capk_list,
     parse_aid_request, parse_capk_request, parse_status_query,
 };
-use keys::{Command, Refusal, Reply};
+use keys::{Command, KeyBlock, Owner, Refusal, Reply, TerminalMaster};
 use types::{ResponseCode, SecretBytes};
 
 /// Entries of a list in one message (unionpay-pos §5.1).
@@ -26,10 +28,34 @@ impl Acquirer {
         }
         let before = self.state.enrolment.as_ref().map(|before| before.terminal_number);
         let claims_number = before != Some(enrolment.terminal_number);
-        self.enrolment = Some(enrolment.clone());
+        self.order = Some(Order::Enrol(enrolment.clone()));
         out.effects.push(Effect::Enrolled { accepted: Ok(()) });
         self.log(out, Level::Information, "enrolled", format!("for merchant {}", enrolment.merchant));
         self.write(Record::Enrolled { enrolment, claims_number }, out);
+    }
+
+    /// An operator's word that the terminal holds a newer master key. Its working keys, batch and intents stay: nothing that is
+    /// under way notices, and the next sign-in delivers under the new key.
+    pub(crate) fn replace_master_key(&mut self, master_key: KeyBlock<TerminalMaster>, out: &mut Output) {
+        let accepted = self.check_master_key(&master_key);
+        out.effects.push(Effect::Enrolled { accepted });
+        if accepted.is_ok() {
+            let text = format!("version {}", master_key.header().version);
+            self.log(out, Level::Information, "master key replaced", text);
+            self.order = Some(Order::ReplaceMasterKey(master_key.clone()));
+            self.write(Record::MasterKeyReplaced { master_key }, out);
+        }
+    }
+
+    fn check_master_key(&self, master_key: &KeyBlock<TerminalMaster>) -> Result<(), EnrolmentRefused> {
+        let enrolment = self.state.enrolment.as_ref().ok_or(EnrolmentRefused::Unknown)?;
+        if master_key.header().owner != Owner::of_terminal(self.terminal) {
+            return Err(EnrolmentRefused::OtherOwner);
+        }
+        if master_key.header().version <= enrolment.master_key.header().version {
+            return Err(EnrolmentRefused::NotNewer);
+        }
+        if self.is_busy() { Err(EnrolmentRefused::Busy) } else { Ok(()) }
     }
 
     fn check_enrolment(&self, enrolment: &Enrolment) -> Result<(), EnrolmentRefused> {
@@ -106,8 +132,21 @@ impl Acquirer {
         let version = self.state.key_version.saturating_add(1);
         let serial = bounded_f62(&work);
         self.log(out, Level::Information, "signed in", format!("{network_code:03}, keys version {version}"));
-        let record = Record::SignedIn { network_code, version, keys, serial, rrn };
+        let overlap_until_ms = match self.config.key_overlap_ms {
+            0 => 0,
+            overlap_ms => self.now.wall_ms.saturating_add(overlap_ms),
+        };
+        let claim = self.claim_of(&serial, work.serial_known);
+        let record = Record::SignedIn { network_code, version, keys, serial, claim, overlap_until_ms, rrn };
         self.conclude_without_mac(work, Some(Box::new(record)), &body, out);
+    }
+
+    fn claim_of(&self, serial: &[u8], known: bool) -> SerialClaim {
+        match serial {
+            [] => SerialClaim::None,
+            serial if known || serial == self.state.serial => SerialClaim::Stands,
+            _ => SerialClaim::Made(self.terminal),
+        }
     }
 
     fn sign_off(&mut self, work: Box<Work>, out: &mut Output) {

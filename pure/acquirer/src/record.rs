@@ -260,6 +260,17 @@ pub enum DownloadedSet {
     Aid,
 }
 
+/// What a sign-in says about whose its serial number is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SerialClaim {
+    /// Nothing: there is none, or 0.1.0 wrote the record.
+    None,
+    /// This terminal claims it with this record.
+    Made(TerminalId),
+    /// This terminal had claimed it before.
+    Stands,
+}
+
 /// A durable fact of one terminal at the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
@@ -280,6 +291,10 @@ pub enum Record {
         keys: WorkingKeys,
         /// Its serial number as F62 gives it.
         serial: Vec<u8>,
+        /// Whether the serial number is the terminal's own.
+        claim: SerialClaim,
+        /// Until when messages under the keys replaced are taken, Unix milliseconds; 0 for not at all.
+        overlap_until_ms: u64,
         /// F37 of the answer.
         rrn: Rrn,
     },
@@ -326,6 +341,11 @@ pub enum Record {
     Uploaded(Box<Upload>),
     /// A batch was closed.
     BatchClosed(Box<BatchClose>),
+    /// The terminal has another master key. Working keys, batch and intents stay.
+    MasterKeyReplaced {
+        /// The new one.
+        master_key: KeyBlock<TerminalMaster>,
+    },
     /// The machine's whole state.
     Snapshot(Box<State>),
 }
@@ -352,6 +372,7 @@ impl Record {
             Record::Compared(_) => "totals compared",
             Record::Uploaded(_) => "uploaded",
             Record::BatchClosed(_) => "batch closed",
+            Record::MasterKeyReplaced { .. } => "master key replaced",
             Record::Snapshot(_) => "snapshot",
         }
     }

@@ -1,10 +1,11 @@
 //! What a store keeps beside the records: a pure projection of each record.
 
-use crate::record::{Capture, Decision, Enrolment, Kind, Record, Reversal, Stored, Undo};
+use crate::record::{Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
 use issuer::{SPACE_ATC, pin_try_rows};
 use ledger::{Intent, balance_guard, capture_guard};
 use machine::store::Row;
 use machine::wire::Encode;
+use types::TerminalId;
 
 /// Space of decided intents: each can be decided once.
 pub const SPACE_INTENT: &str = "intent";
@@ -13,10 +14,14 @@ pub const SPACE_RRN: &str = "rrn";
 /// Space of terminal numbers, with the terminal's name.
 pub const SPACE_TERMINAL_NUMBER: &str = "terminal-number";
 
+/// Space of terminals' serial numbers as F62 of a sign-in gives them, with the terminal that claimed each.
+pub const SPACE_TERMINAL_SERIAL: &str = "terminal-serial";
+
 /// The rows that go with a record.
 pub fn rows(record: &Record) -> Vec<Row> {
     match record {
         Record::Enrolled { enrolment, claims_number: true } => vec![terminal_number(enrolment)],
+        Record::SignedIn { serial, claim: SerialClaim::Made(terminal), .. } => vec![terminal_serial(serial, *terminal)],
         Record::Decided(decision) => decision_rows(decision),
         Record::Reversed(reversal) => reversal_rows(reversal),
         Record::ScriptNoticed(notice) => vec![intent_row(&notice.intent, &Stored::ScriptNotice(notice.clone()))],
@@ -30,6 +35,10 @@ fn terminal_number(enrolment: &Enrolment) -> Row {
         key: enrolment.terminal_number.to_be_bytes().to_vec(),
         value: enrolment.terminal.bytes().to_vec(),
     }
+}
+
+fn terminal_serial(serial: &[u8], terminal: TerminalId) -> Row {
+    Row::Unique { space: SPACE_TERMINAL_SERIAL, key: serial.to_vec(), value: terminal.bytes().to_vec() }
 }
 
 fn intent_row(intent: &Intent, stored: &Stored) -> Row {

@@ -33,6 +33,8 @@ rules! {
     TerminalIdentity = b"97" "terminal.identity",
     /// No such terminal is enrolled.
     TerminalUnknown = b"97" "terminal.unknown",
+    /// Another terminal has claimed the serial number of this sign-in: one of the two is a copy.
+    SerialElsewhere = b"97" "terminal.serial-elsewhere",
     /// F42 is not the merchant of the client certificate.
     MerchantIdentity = b"03" "merchant.identity",
     /// The terminal is enrolled for another merchant.

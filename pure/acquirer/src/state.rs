@@ -1,7 +1,8 @@
 //! What a machine remembers: exactly what replaying its records gives.
 
 use crate::record::{
-    BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, Record, Reversal, ScriptNotice, Stored, Undo,
+    BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice,
+    SerialClaim, Stored, Undo,
 };
 use keys::WorkingKeys;
 use ledger::{BatchTotals, MessageClass, TotalsFull};
@@ -11,7 +12,10 @@ use types::{BatchNumber, Rrn, Stan};
 
 /// Intents of one batch held in memory; those beyond it are still known by their unique rows.
 pub const OPEN_INTENTS_MAX: usize = 4000;
-const STATE_VERSION: u8 = 1;
+/// Sets of working keys remembered behind the present one: a terminal whose sign-ins were not answered still uses one of them.
+pub const PREVIOUS_KEYS_MAX: usize = 4;
+/// Version 1 (0.1.0) ends before the previous keys.
+const STATE_VERSION: u8 = 2;
 const COUNTER_LAST: u32 = 999_999;
 
 /// What became of a decided transaction.
@@ -43,6 +47,15 @@ pub struct ClosedBatch {
     pub close: BatchClose,
 }
 
+/// Working keys that a sign-in has replaced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PreviousKeys {
+    /// The keys.
+    pub keys: WorkingKeys,
+    /// Until when messages under them are taken, Unix milliseconds.
+    pub until_ms: u64,
+}
+
 /// The state of one terminal at the host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
@@ -50,8 +63,12 @@ pub struct State {
     pub enrolment: Option<Enrolment>,
     /// Its working keys while it is signed in.
     pub keys: Option<WorkingKeys>,
+    /// The sets before, newest first; at most [`PREVIOUS_KEYS_MAX`].
+    pub previous_keys: Vec<PreviousKeys>,
     /// Version of the last keys made.
     pub key_version: u32,
+    /// The serial number of its own that it last signed in with, as F62 gives it; empty for none.
+    pub serial: Vec<u8>,
     /// The open batch.
     pub batch: Option<BatchNumber>,
     /// Second half of the last reference number.
@@ -131,14 +148,22 @@ impl State {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Enrolled { enrolment, .. } => self.apply_enrolment(enrolment),
-            Record::SignedIn { version, keys, rrn, .. } => {
-                self.keys = Some(keys.clone());
+            Record::SignedIn { version, keys, serial, claim, overlap_until_ms, rrn, .. } => {
+                self.apply_keys(keys, *overlap_until_ms);
                 self.key_version = *version;
+                if *claim != SerialClaim::None {
+                    self.serial.clone_from(serial);
+                }
                 self.note(rrn);
             }
             Record::SignedOff { rrn } => {
-                self.keys = None;
+                self.forget_keys();
                 self.note(rrn);
+            }
+            Record::MasterKeyReplaced { master_key } => {
+                if let Some(enrolment) = &mut self.enrolment {
+                    enrolment.master_key = master_key.clone();
+                }
             }
             Record::Downloaded { set: DownloadedSet::Capk, version } => self.capk_version = *version,
             Record::Downloaded { set: DownloadedSet::Aid, version } => self.aid_version = *version,
@@ -166,8 +191,29 @@ impl State {
             self.counter = 0;
         }
         self.enrolment = Some(enrolment.clone());
-        self.keys = None;
+        self.forget_keys();
         self.batch = self.batch.or(Some(BatchNumber::FIRST));
+    }
+
+    fn apply_keys(&mut self, keys: &WorkingKeys, overlap_until_ms: u64) {
+        if let Some(keys) = self.keys.replace(keys.clone())
+            && overlap_until_ms > 0
+        {
+            self.previous_keys.insert(0, PreviousKeys { keys, until_ms: overlap_until_ms });
+            self.previous_keys.truncate(PREVIOUS_KEYS_MAX);
+        }
+    }
+
+    fn forget_keys(&mut self) {
+        self.keys = None;
+        self.previous_keys.clear();
+    }
+
+    /// The sets that a message may be under at this time (Unix milliseconds): the present one, then those whose time is not
+    /// over, newest first.
+    pub fn keys_in_force(&self, wall_ms: u64) -> impl Iterator<Item = &WorkingKeys> {
+        let previous = self.previous_keys.iter().filter(move |previous| wall_ms < previous.until_ms);
+        self.keys.iter().chain(previous.map(|previous| &previous.keys))
     }
 
     fn apply_decision(&mut self, decision: &Decision) {
@@ -271,6 +317,11 @@ fn closed_batch(reader: &mut Reader<'_>) -> Result<Box<ClosedBatch>, Malformed> 
     Ok(Box::new(ClosedBatch { comparison: reader.option(Reader::value)?, close: reader.value()? }))
 }
 
+fn previous_keys(reader: &mut Reader<'_>) -> Result<Vec<PreviousKeys>, Malformed> {
+    let previous = reader.list(|reader| Ok(PreviousKeys { keys: reader.value()?, until_ms: reader.u64()? }))?;
+    if previous.len() > PREVIOUS_KEYS_MAX { Err(reader.malformed("fewer sets of keys")) } else { Ok(previous) }
+}
+
 impl Encode for State {
     fn encode(&self, writer: &mut Writer) {
         writer.u8(STATE_VERSION);
@@ -295,13 +346,18 @@ impl Encode for State {
             });
             writer.value(&closed.close);
         });
+        writer.list(&self.previous_keys, |writer, previous| {
+            writer.value(&previous.keys).u64(previous.until_ms);
+        });
+        writer.bytes(&self.serial);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        if reader.u8()? != STATE_VERSION {
-            return Err(reader.malformed("state version 1"));
+        let version = reader.u8()?;
+        if !(1..=STATE_VERSION).contains(&version) {
+            return Err(reader.malformed("state version 1 or 2"));
         }
-        Ok(Self {
+        let mut state = Self {
             enrolment: reader.option(Reader::value)?,
             keys: reader.option(Reader::value)?,
             key_version: reader.u32()?,
@@ -313,6 +369,12 @@ impl Encode for State {
             comparison: reader.option(Reader::value)?,
             uploaded: reader.list(|reader| Ok((reader.value()?, reader.u64()?)))?.into_iter().collect(),
             closed: reader.option(closed_batch)?,
-        })
+            ..Self::default()
+        };
+        if version > 1 {
+            state.previous_keys = previous_keys(reader)?;
+            state.serial = crate::encoding::bounded(reader, NOTE_BYTES_MAX)?.to_vec();
+        }
+        Ok(state)
     }
 }

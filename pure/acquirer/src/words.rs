@@ -3,7 +3,7 @@
 use crate::record::Enrolment;
 use core::fmt;
 use issuer::{IssuerReply, IssuerRequest};
-use keys::{Command, Reply};
+use keys::{Command, KeyBlock, Reply, TerminalMaster};
 use machine::store::{AccountName, Outcome};
 use types::{Currency, MerchantId, TerminalId};
 
@@ -22,6 +22,9 @@ pub enum Event {
     PowerOn,
     /// An operator enrols the terminal, or enrols it anew.
     Enrol(Box<Enrolment>),
+    /// An operator gives the terminal a newer master key, which the terminal holds already. Answered as an enrolment is; working
+    /// keys, open batch and intents stay.
+    ReplaceMasterKey(Box<KeyBlock<TerminalMaster>>),
     /// A frame came in.
     Request {
         /// Where the answer goes.
@@ -70,6 +73,7 @@ impl fmt::Debug for Event {
         let name = match self {
             Event::PowerOn => "PowerOn",
             Event::Enrol(_) => "Enrol(…)",
+            Event::ReplaceMasterKey(_) => "ReplaceMasterKey(…)",
             Event::Request { .. } => "Request(…)",
             Event::KeyReplies { .. } => "KeyReplies(…)",
             Event::IssuerReply { .. } => "IssuerReply(…)",
@@ -128,7 +132,7 @@ pub enum Effect {
         /// Its currency.
         currency: Currency,
     },
-    /// Tell the operator what became of an enrolment.
+    /// Tell the operator what became of an enrolment or of a new master key.
     Enrolled {
         /// Accepted and durable, or why not.
         accepted: Result<(), EnrolmentRefused>,
@@ -174,6 +178,15 @@ pub enum EnrolmentRefused {
     /// The terminal has transactions for its present merchant that are not settled.
     #[error("the open batch must be settled before the merchant changes")]
     OpenBatch,
+    /// There is no such terminal to give a master key to.
+    #[error("the terminal is not enrolled")]
+    Unknown,
+    /// The master key belongs to another owner.
+    #[error("the master key is not this terminal's")]
+    OtherOwner,
+    /// The terminal has a master key of this version or a later one.
+    #[error("the master key is not newer than the terminal's")]
+    NotNewer,
     /// The machine is in the middle of something else.
     #[error("the terminal is busy, try again")]
     Busy,

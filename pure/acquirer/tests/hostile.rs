@@ -54,6 +54,7 @@ fn every_record() -> Vec<Record> {
     world.send_plain(upload);
     let end = world.terminal.batch_end(202, 1);
     world.send_plain(end);
+    world.rotate_master_key(2);
     let off = world.terminal.management(b"0820", 2, None);
     world.send_plain(off);
     let journal = &world.store.journals[&machine::MachineId::of_terminal(terminal("12345678"))];
@@ -76,7 +77,13 @@ fn records_of_released_versions_open_and_come_back() {
         let record = Record::from_bytes(&bytes).unwrap();
         state.apply(&record);
         kinds.insert(record.name());
-        assert_eq!(record.to_bytes(), bytes, "{}", record.name());
+        match record {
+            // Written in a newer shape today, which says the same.
+            Record::SignedIn { .. } | Record::Snapshot(_) => {
+                assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap(), record);
+            }
+            _ => assert_eq!(record.to_bytes(), bytes, "{}", record.name()),
+        }
     }
     assert_eq!(kinds.len(), 13);
     assert_eq!(state.open_batch().number(), 2);
@@ -86,7 +93,7 @@ fn records_of_released_versions_open_and_come_back() {
 fn no_truncated_or_altered_record_panics_and_no_truncated_one_decodes() {
     let records = every_record();
     let names: std::collections::BTreeSet<_> = records.iter().map(Record::name).collect();
-    assert_eq!(names.len(), 13, "every kind but the script result: {names:?}");
+    assert_eq!(names.len(), 14, "every kind but the script result: {names:?}");
     for record in records {
         let bytes = record.to_bytes();
         for length in 0..bytes.len() {

@@ -71,14 +71,144 @@ fn a_sign_in_without_keys_is_no_sign_in() {
     assert!(world.host.state(&mut world.store, world.terminal.id).keys.is_none());
 }
 
-#[test]
-fn a_message_under_the_last_keys_but_one_is_refused() {
-    let mut world = World::ready();
+/// A sale by a terminal that has not heard of the keys of `sign_ins` further sign-ins.
+fn sale_of_before(world: &mut World, sign_ins: u32) -> Back {
+    let old = world.terminal.clone();
+    for _ in 0..sign_ins {
+        world.sign_in();
+    }
+    let stan = world.terminal.stan;
+    let new = std::mem::replace(&mut world.terminal, Terminal { stan, ..old });
     let request = world.terminal.sale(PAN, 100);
-    let old = world.terminal.frame(request);
+    // Also checks that the answer is under the keys of the request.
+    let back = world.send(request);
+    world.terminal = Terminal { stan: world.terminal.stan, ..new };
+    back
+}
+
+#[test]
+fn a_message_under_the_keys_before_is_taken_within_the_window_and_answered_under_them() {
+    let mut world = World::ready();
+    assert_eq!(sale_of_before(&mut world, 1).code(), "00");
+    sell(&mut world, 100);
+    assert_eq!(world.payable(), 200, "old and new keys side by side");
+    assert_eq!(sale_of_before(&mut world, 4).code(), "00", "four sign-ins without an answer");
+    assert_eq!(sale_of_before(&mut world, 5).code(), "A0", "only so many sets are remembered");
+    let decided = records(&world).into_iter().filter_map(|record| match record {
+        Record::Decided(decision) => Some(decision.checks[0].clone()),
+        _ => None,
+    });
+    let earlier = "MAC right under keys of an earlier sign-in";
+    assert_eq!(decided.collect::<Vec<_>>(), [earlier, "MAC right", earlier]);
+}
+
+#[test]
+fn the_window_of_earlier_keys_ends() {
+    let mut world = World::ready();
+    let old = world.terminal.clone();
     world.sign_in();
-    assert_eq!(world.host.send(&mut world.store, world.terminal.peer(), old).code(), "A0");
+    let new = std::mem::replace(&mut world.terminal, old);
+    world.host.now.wall_ms += acquirer::KEY_OVERLAP_MS_DEFAULT - 1_000;
+    let request = world.terminal.sale(PAN, 100);
+    assert_eq!(world.code(request), "00");
+    world.host.now.wall_ms += 1_000;
+    let request = world.terminal.sale(PAN, 100);
+    assert_eq!(world.code(request), "A0");
+    world.terminal = Terminal { stan: world.terminal.stan, ..new };
+    sell(&mut world, 100);
+    let off = world.terminal.management(b"0820", 2, None);
+    assert_eq!(world.send_plain(off).code(), "00");
+    assert!(world.host.state(&mut world.store, world.terminal.id).previous_keys.is_empty(), "a sign-off ends all");
+}
+
+#[test]
+fn without_a_window_a_sign_in_ends_the_keys_before_at_once() {
+    let mut world = World::ready();
+    std::sync::Arc::make_mut(&mut world.host.config).key_overlap_ms = 0;
+    world.host.machines.clear();
+    assert_eq!(sale_of_before(&mut world, 1).code(), "A0");
     assert_eq!(world.payable(), 0);
+}
+
+#[test]
+fn a_reversal_of_before_the_rotation_is_taken_after_it() {
+    for remade in [false, true] {
+        let mut world = World::ready();
+        let (sale, _) = sell(&mut world, 100);
+        let reversal = world.terminal.reversal(&sale, b"98");
+        let under_old_keys = world.terminal.frame(reversal.duplicate());
+        world.sign_in();
+        world.rotate_master_key(2);
+        world.sign_in();
+        let peer = world.terminal.peer();
+        let answer =
+            if remade { world.send(reversal) } else { world.host.send(&mut world.store, peer, under_old_keys) };
+        assert_eq!(answer.code(), "00", "remade {remade}");
+        assert_eq!(world.payable(), 0);
+    }
+}
+
+#[test]
+fn a_newer_master_key_leaves_keys_batch_and_intents_alone() {
+    let mut world = World::ready();
+    let (sale, _) = sell(&mut world, 100);
+    let before = world.host.state(&mut world.store, world.terminal.id);
+    world.rotate_master_key(2);
+    let after = world.host.state(&mut world.store, world.terminal.id);
+    assert_eq!(after.enrolment.as_ref().unwrap().master_key.header().version, 2);
+    assert_eq!((&after.keys, after.batch, &after.open), (&before.keys, before.batch, &before.open));
+    assert_eq!(world.code(sale), "00", "a copy gets its answer under the same keys");
+    world.sign_in();
+    sell(&mut world, 100);
+    for version in [0, 1, 2] {
+        world.rotate_master_key(version);
+        assert_eq!(world.host.log.last().unwrap(), "enrolled: Err(NotNewer)");
+    }
+    let other = Event::ReplaceMasterKey(Box::new(after.enrolment.unwrap().master_key));
+    world.host.run(&mut world.store, terminal("22222222"), other);
+    assert_eq!(world.host.log.last().unwrap(), "enrolled: Err(Unknown)");
+}
+
+#[test]
+fn one_serial_number_speaks_for_one_terminal() {
+    let mut world = World::enrolled();
+    world.enrol("22222222", 2);
+    let sign_in = |world: &mut World, name: &str, serial: &[u8]| {
+        let mut terminal = Terminal { id: terminal(name), ..world.terminal.clone() };
+        let mut request = terminal.sign_in(4);
+        request.f62 = Some(SecretBytes::copy_from(serial));
+        world.host.send(&mut world.store, terminal.peer(), frame_of(&request)).code()
+    };
+    let (one, two) = (&b"Sequence No08SN000001"[..], &b"Sequence No08SN000002"[..]);
+    assert_eq!(sign_in(&mut world, "12345678", one), "00");
+    world.host.log.clear();
+    assert_eq!(sign_in(&mut world, "22222222", one), "97");
+    let alarm = |line: &String| line.starts_with("Alarm 22222222 terminal.serial-elsewhere: terminal 12345678");
+    assert!(world.host.log.iter().any(alarm), "{:?}", world.host.log);
+    assert!(world.host.state(&mut world.store, terminal("22222222")).keys.is_none(), "no keys for a copy");
+    assert_eq!(sign_in(&mut world, "22222222", two), "00");
+    // A terminal may get another device and its old one back.
+    for serial in [one, b"Sequence No08SN000003", one, one] {
+        assert_eq!(sign_in(&mut world, "12345678", serial), "00");
+    }
+    assert_eq!(world.host.guard_failures, 2);
+}
+
+#[test]
+fn two_connections_that_alternate_raise_an_alarm() {
+    let mut world = World::ready();
+    let send = |world: &mut World, connection: u64| {
+        let request = world.terminal.management(b"0820", 301, None);
+        let event = Event::Request { connection, peer: world.terminal.peer(), frame: frame_of(&request) };
+        world.host.log.clear();
+        assert_eq!(world.host.run(&mut world.store, world.terminal.id, event).len(), 1, "never refused");
+        world.host.log.iter().any(|line| line.starts_with("Alarm 12345678 terminal.two-connections"))
+    };
+    // Reconnecting is normal, however often.
+    for connection in [7, 8, 8, 9, 10] {
+        assert!(!send(&mut world, connection));
+    }
+    assert!(send(&mut world, 9));
 }
 
 #[test]

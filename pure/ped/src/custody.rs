@@ -5,7 +5,7 @@ use crate::parameters::{self, Sorted};
 use crate::record::Record;
 use crate::words::{Effect, TransportKey};
 use emv::EmvDate;
-use keys::{KeyBlock, KeyCheckValue, Refusal, TerminalMaster};
+use keys::{KeyBlock, KeyCheckValue, Refusal, TerminalMaster, WorkingKeys};
 use pedlink::PedReply;
 use types::CivilTime;
 
@@ -56,10 +56,7 @@ impl Ped {
     /// Takes the working keys of a sign-in. Any fault leaves no working keys at all (unionpay-pos §4.3).
     pub(crate) fn load_working_keys(&mut self, delivery: Vec<u8>) {
         let version = self.holdings.working_key_version.saturating_add(1);
-        let result = match self.holdings.master_key.clone() {
-            Some(master) => self.vault.load_working_keys(master, version, delivery),
-            None => Err(Refusal::WrongKey),
-        };
+        let result = self.load_under_any_master_key(version, &delivery);
         let loaded = result.is_ok();
         if let Some(session) = self.session.as_mut() {
             session.pin_outdated |= session.pin_block.take().is_some();
@@ -70,6 +67,61 @@ impl Ped {
             Err(_) => {}
         }
         self.reply(PedReply::WorkingKeysLoaded { loaded });
+    }
+
+    /// The check values of a delivery say which master key it is under: the host's newest, or an older one as long as the host has
+    /// not moved on. The first that fits is the one to keep.
+    fn load_under_any_master_key(&mut self, version: u32, delivery: &[u8]) -> Result<WorkingKeys, Refusal> {
+        let mut refusal = Refusal::WrongKey;
+        for staged in self.holdings.staged_master_keys.clone().into_iter().rev() {
+            match self.vault.load_working_keys(staged.clone(), version, delivery.to_vec()) {
+                Ok(keys) => {
+                    self.record(Record::MasterKeyProved(staged));
+                    return Ok(keys);
+                }
+                Err(why) => refusal = why,
+            }
+        }
+        match self.holdings.master_key.clone() {
+            Some(master) => self.vault.load_working_keys(master, version, delivery.to_vec()),
+            None => Err(refusal),
+        }
+    }
+
+    pub(crate) fn introduce(&mut self, host: [u8; 32]) {
+        let result = self.vault.pin_distribution_host(host).and_then(|()| self.vault.identity());
+        self.effect(Effect::Introduced(result));
+    }
+
+    pub(crate) fn begin_master_key_load(&mut self) {
+        let result = self.vault.begin_remote_load(self.config.terminal);
+        self.effect(Effect::LoadRequest(result));
+    }
+
+    pub(crate) fn accept_master_key(&mut self, token: Vec<u8>) {
+        match self.vault.accept_load_token(token) {
+            Ok(key) => self.stage_master_key(key),
+            Err(refusal) => self.effect(Effect::MasterKeyInstalled(Err(refusal))),
+        }
+    }
+
+    /// Keeps a newer master key beside the present one. Nothing that is in use changes before a sign-in.
+    pub(crate) fn stage_master_key(&mut self, key: KeyBlock<TerminalMaster>) {
+        let result = self.stage(key);
+        self.effect(Effect::MasterKeyInstalled(result));
+    }
+
+    fn stage(&mut self, key: KeyBlock<TerminalMaster>) -> Result<KeyCheckValue, Refusal> {
+        let check = self.vault.check_master_key(&key)?;
+        let present = self.holdings.master_key.as_ref().ok_or(Refusal::WrongKey)?;
+        if key.header().version <= present.header().version {
+            return Err(Refusal::WrongKey);
+        }
+        if !self.holdings.has_room_for(key.header().version) {
+            return Err(Refusal::Unavailable);
+        }
+        self.record(Record::MasterKeyStaged(key));
+        Ok(check)
     }
 
     pub(crate) fn install_capks(&mut self, entries: Vec<Vec<u8>>, at: CivilTime) {

@@ -28,5 +28,5 @@ mod words;
 pub use crate::machine::{Ped, SNAPSHOT_AFTER_RECORDS};
 pub use config::{PedConfig, Suite};
 pub use reading::{ENTROPY_BYTES_MAX, SESSION_LINGER_MS};
-pub use record::{Holdings, Record};
+pub use record::{Holdings, Record, STAGED_MASTER_KEYS_MAX};
 pub use words::{CardGone, Effect, Event, PinEntry, Prompt, TransportKey};

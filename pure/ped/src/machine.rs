@@ -123,6 +123,10 @@ impl Ped {
                 self.install_master_key(enciphered, check, version);
             }
             Event::AdoptMasterKey(key) => self.adopt_master_key(key),
+            Event::Introduce { host } => self.introduce(host),
+            Event::BeginMasterKeyLoad => self.begin_master_key_load(),
+            Event::AcceptMasterKey { token } => self.accept_master_key(token),
+            Event::StageMasterKey(key) => self.stage_master_key(key),
             Event::Wake => self.wake(),
         }
     }

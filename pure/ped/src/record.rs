@@ -3,6 +3,10 @@
 use keys::{KeyBlock, KeyEncryption, TerminalMaster, WorkingKeys};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 
+/// Master keys that may be staged behind the present one. None that the host may have moved on to is dropped before a sign-in has
+/// shown which one it uses.
+pub const STAGED_MASTER_KEYS_MAX: usize = 3;
+
 /// One durable fact of a PED. The first byte of its encoding is its kind; a kind never changes its layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
@@ -28,6 +32,10 @@ pub enum Record {
         /// Its number, as the till gave it.
         session: u32,
     },
+    /// A newer master key came in beside the present one.
+    MasterKeyStaged(KeyBlock<TerminalMaster>),
+    /// Working keys came under this staged master key: it is the present one, and older ones are gone.
+    MasterKeyProved(KeyBlock<TerminalMaster>),
     /// The whole state: loading may start here.
     Snapshot(Box<Holdings>),
 }
@@ -46,6 +54,8 @@ pub struct Holdings {
     pub transport_key: Option<KeyBlock<KeyEncryption>>,
     /// The terminal master key.
     pub master_key: Option<KeyBlock<TerminalMaster>>,
+    /// Newer master keys, oldest first, under which no working keys have come yet; at most [`STAGED_MASTER_KEYS_MAX`].
+    pub staged_master_keys: Vec<KeyBlock<TerminalMaster>>,
     /// The working keys.
     pub working_keys: Option<WorkingKeys>,
     /// Version of the last working keys, 0 if there never were any.
@@ -67,7 +77,24 @@ impl Holdings {
             Record::TransportKeyMade(key) => self.transport_key = Some(key.clone()),
             Record::MasterKeyInstalled(key) => {
                 self.master_key = Some(key.clone());
+                self.staged_master_keys.clear();
                 self.working_keys = None;
+            }
+            Record::MasterKeyStaged(key) => {
+                let version = key.header().version;
+                self.staged_master_keys.retain(|staged| may_be_used(staged, version));
+                if self.staged_master_keys.len() >= STAGED_MASTER_KEYS_MAX
+                    && let Some(at) =
+                        self.staged_master_keys.iter().position(|staged| staged.header().version == version)
+                {
+                    self.staged_master_keys.remove(at);
+                }
+                self.staged_master_keys.push(key.clone());
+            }
+            Record::MasterKeyProved(key) => {
+                self.master_key = Some(key.clone());
+                // A host only ever moves on to a later version.
+                self.staged_master_keys.retain(|staged| staged.header().version > key.header().version);
             }
             Record::WorkingKeysLoaded { keys, version } => {
                 self.working_keys = Some(keys.clone());
@@ -85,6 +112,21 @@ impl Holdings {
     }
 }
 
+/// Whether a host that makes a key of this version may still use a staged one: it stands one version below, with one of those that
+/// it made then, or it has begun anew after an order that broke off.
+fn may_be_used(staged: &KeyBlock<TerminalMaster>, version: u32) -> bool {
+    staged.header().version.saturating_add(1) >= version
+}
+
+impl Holdings {
+    /// Whether a newer master key of this version can be staged. If not, a sign-in shows which of the others the host uses.
+    pub(crate) fn has_room_for(&self, version: u32) -> bool {
+        let kept = self.staged_master_keys.iter().filter(|staged| may_be_used(staged, version));
+        let mut again = self.staged_master_keys.iter().map(|staged| staged.header().version);
+        kept.count() < STAGED_MASTER_KEYS_MAX || again.any(|staged| staged == version)
+    }
+}
+
 fn write_entries(writer: &mut Writer, entries: &[Vec<u8>]) {
     writer.list(entries, |writer, entry| {
         writer.bytes(entry);
@@ -95,6 +137,12 @@ fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
     reader.list(|reader| Ok(reader.bytes()?.to_vec()))
 }
 
+fn read_staged(reader: &mut Reader<'_>) -> Result<Vec<KeyBlock<TerminalMaster>>, Malformed> {
+    let staged = reader.list(Reader::value)?;
+    if staged.len() > STAGED_MASTER_KEYS_MAX { Err(reader.malformed("fewer master keys")) } else { Ok(staged) }
+}
+
+/// Without the staged master keys, which a snapshot adds behind.
 impl Encode for Holdings {
     fn encode(&self, writer: &mut Writer) {
         writer.option(self.transport_key.as_ref(), |writer, key| {
@@ -119,6 +167,7 @@ impl Encode for Holdings {
         Ok(Self {
             transport_key: reader.option(Reader::value)?,
             master_key: reader.option(Reader::value)?,
+            staged_master_keys: Vec::new(),
             working_keys: reader.option(Reader::value)?,
             working_key_version: reader.u32()?,
             capks: read_entries(reader)?,
@@ -145,7 +194,13 @@ impl Encode for Record {
                 writer
             }
             Record::SessionOpened { session } => writer.u8(7).u32(*session),
-            Record::Snapshot(holdings) => writer.u8(8).value(&**holdings),
+            Record::MasterKeyStaged(key) => writer.u8(9).value(key),
+            Record::MasterKeyProved(key) => writer.u8(10).value(key),
+            Record::Snapshot(holdings) => {
+                writer.u8(11).value(&**holdings).list(&holdings.staged_master_keys, |writer, key| {
+                    writer.value(key);
+                })
+            }
         };
     }
 
@@ -158,7 +213,15 @@ impl Encode for Record {
             5 => Record::CapksReplaced(read_entries(reader)?),
             6 => Record::AidsReplaced(read_entries(reader)?),
             7 => Record::SessionOpened { session: reader.u32()? },
+            // A snapshot of 0.1.0: nothing could be staged then.
             8 => Record::Snapshot(Box::new(reader.value()?)),
+            9 => Record::MasterKeyStaged(reader.value()?),
+            10 => Record::MasterKeyProved(reader.value()?),
+            11 => {
+                let mut holdings: Holdings = reader.value()?;
+                holdings.staged_master_keys = read_staged(reader)?;
+                Record::Snapshot(Box::new(holdings))
+            }
             _ => return Err(reader.malformed("a known PED record")),
         })
     }

@@ -80,6 +80,28 @@ impl Vault {
         wanted!(self.ask(Command::CheckKey { key: key.any().clone() }), Reply::KeyCheck { check } => check)
     }
 
+    /// Trusts a key distribution host for good.
+    pub(crate) fn pin_distribution_host(&mut self, public_key: [u8; 32]) -> Result<(), Refusal> {
+        wanted!(self.ask(Command::PinDistributionHost { public_key }), Reply::Done {} => ())
+    }
+
+    /// The public key by which a host knows this terminal.
+    pub(crate) fn identity(&mut self) -> Result<[u8; 32], Refusal> {
+        wanted!(self.ask(Command::VaultIdentity {}), Reply::VaultIdentity { terminal, .. } => terminal)
+    }
+
+    /// First pass of a remote load.
+    pub(crate) fn begin_remote_load(&mut self, terminal: TerminalId) -> Result<Vec<u8>, Refusal> {
+        let owner = Owner::of_terminal(terminal);
+        wanted!(self.ask(Command::BeginRemoteLoad { owner }), Reply::LoadRequest { request } => request)
+    }
+
+    /// Takes a master key out of a token.
+    pub(crate) fn accept_load_token(&mut self, token: Vec<u8>) -> Result<KeyBlock<TerminalMaster>, Refusal> {
+        let reply = self.ask(Command::AcceptLoadToken { token });
+        wanted!(reply, Reply::KeyCreated { key, .. } => key)?.typed().map_err(|_| Refusal::WrongKey)
+    }
+
     /// Reads a delivery of field 62.
     pub(crate) fn load_working_keys(
         &mut self,

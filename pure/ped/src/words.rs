@@ -58,6 +58,22 @@ pub enum Event {
     },
     /// A master key that is already a block of this vault (a mother POS, a test). Answer: [`Effect::MasterKeyInstalled`].
     AdoptMasterKey(KeyBlock<TerminalMaster>),
+    /// Remote key load, trust: pins the key distribution host's public key for good (`docs/wire/remote-load.md`). Answer:
+    /// [`Effect::Introduced`].
+    Introduce {
+        /// The distribution key of the host's vault.
+        host: [u8; 32],
+    },
+    /// Remote key load, first pass. Answer: [`Effect::LoadRequest`].
+    BeginMasterKeyLoad,
+    /// Remote key load, second pass: a newer master key, kept beside the present one until working keys come under it. Working
+    /// keys stay. Answer: [`Effect::MasterKeyInstalled`].
+    AcceptMasterKey {
+        /// The host's token.
+        token: Vec<u8>,
+    },
+    /// As [`Event::AcceptMasterKey`], of a key that is already a block of this vault (a test).
+    StageMasterKey(KeyBlock<TerminalMaster>),
     /// The deadline has come.
     Wake,
 }
@@ -78,6 +94,10 @@ impl fmt::Debug for Event {
                 write!(formatter, "InstallMasterKey(check value {check}, version {version})")
             }
             Event::AdoptMasterKey(key) => formatter.debug_tuple("AdoptMasterKey").field(key).finish(),
+            Event::Introduce { .. } => formatter.write_str("Introduce"),
+            Event::BeginMasterKeyLoad => formatter.write_str("BeginMasterKeyLoad"),
+            Event::AcceptMasterKey { token } => write!(formatter, "AcceptMasterKey({} bytes)", token.len()),
+            Event::StageMasterKey(key) => formatter.debug_tuple("StageMasterKey").field(key).finish(),
             Event::Wake => formatter.write_str("Wake"),
         }
     }
@@ -132,7 +152,11 @@ pub enum Effect {
     },
     /// The enrolment KEK for the host's vault, or why there is none.
     TransportKey(Result<TransportKey, keys::Refusal>),
-    /// Check value of the terminal master key that was installed, or why it was not.
+    /// The terminal's identity for the host to keep, or why the host is not trusted.
+    Introduced(Result<[u8; 32], keys::Refusal>),
+    /// The request for a master key, or why there is none.
+    LoadRequest(Result<Vec<u8>, keys::Refusal>),
+    /// Check value of the terminal master key that was installed or staged, or why it was not.
     MasterKeyInstalled(Result<KeyCheckValue, keys::Refusal>),
 }
 
@@ -163,6 +187,10 @@ impl fmt::Debug for Effect {
             Effect::Display(prompt) => formatter.debug_tuple("Display").field(prompt).finish(),
             Effect::NeedEntropy { bytes } => write!(formatter, "NeedEntropy({bytes} bytes)"),
             Effect::TransportKey(result) => formatter.debug_tuple("TransportKey").field(result).finish(),
+            Effect::Introduced(result) => {
+                write!(formatter, "Introduced({:?})", result.as_ref().map(|_| "a public key"))
+            }
+            Effect::LoadRequest(result) => write!(formatter, "LoadRequest({:?})", result.as_ref().map(Vec::len)),
             Effect::MasterKeyInstalled(result) => formatter.debug_tuple("MasterKeyInstalled").field(result).finish(),
         }
     }

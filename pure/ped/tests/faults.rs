@@ -453,6 +453,88 @@ fn enrolment_brings_a_master_key_in() {
     assert!(matches!(bench.till(PedCommand::Status)[..], [PedReply::Status { working_keys: false, .. }]));
 }
 
+/// Signs in with a delivery under this master key.
+fn signs_in(bench: &mut Bench, master: &[u8; 16]) -> bool {
+    let delivery = support::host::key_delivery_under(master);
+    matches!(bench.till(PedCommand::LoadWorkingKeys { delivery })[..], [PedReply::WorkingKeysLoaded { loaded: true }])
+}
+
+fn stages(bench: &mut Bench, number: u8, version: u32) -> Result<(), keys::Refusal> {
+    match &bench.step(Event::StageMasterKey(support::vault::later_master(number, version)))[..] {
+        [Effect::MasterKeyInstalled(result)] => result.map(|_| ()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_newer_master_key_waits_beside_the_present_one_until_the_host_uses_it() {
+    use support::vault::{TMK, later_tmk};
+    let mut bench = Bench::ready("unionpay-credit");
+    assert_eq!(stages(&mut bench, 2, 1), Err(keys::Refusal::WrongKey), "no newer than the present one");
+    stages(&mut bench, 2, 2).unwrap();
+    assert!(bench.ped.holdings().working_keys.is_some(), "working keys stay");
+    bench.reboot();
+    assert!(signs_in(&mut bench, &TMK), "the host has not moved on");
+    assert_eq!(bench.ped.holdings().staged_master_keys.len(), 1);
+    bench.reboot();
+    assert!(signs_in(&mut bench, &later_tmk(2)), "now it has");
+    assert_eq!(bench.ped.holdings().master_key, Some(support::vault::later_master(2, 2)));
+    assert!(bench.ped.holdings().staged_master_keys.is_empty());
+    assert!(!signs_in(&mut bench, &TMK), "the older one is gone");
+    assert!(signs_in(&mut bench, &later_tmk(2)));
+}
+
+#[test]
+fn however_often_a_rotation_breaks_off_some_master_key_fits() {
+    use support::vault::{TMK, later_tmk};
+    // Three orders of version 2, of which the host knows that none or one came to its end.
+    for used in 1..=4 {
+        let mut bench = Bench::ready("unionpay-credit");
+        for number in 2..=4 {
+            stages(&mut bench, number, 2).unwrap();
+            bench.reboot();
+        }
+        if used > 1 {
+            // The host stands at version 2 and makes version 3: any of the three may be the one it uses.
+            assert_eq!(stages(&mut bench, 5, 3), Err(keys::Refusal::Unavailable), "a sign-in first");
+        }
+        let master = if used == 1 { TMK } else { later_tmk(used) };
+        assert!(signs_in(&mut bench, &master), "key {used}");
+        let (left, next) = if used == 1 { (3, 2) } else { (0, 3) };
+        assert_eq!(bench.ped.holdings().staged_master_keys.len(), left);
+        stages(&mut bench, 5, next).unwrap();
+        assert!(signs_in(&mut bench, &later_tmk(5)), "and it goes on");
+        assert!(bench.ped.holdings().staged_master_keys.is_empty());
+    }
+}
+
+#[test]
+fn a_terminal_that_does_not_sign_in_for_long_keeps_what_the_host_may_use() {
+    use support::vault::later_tmk;
+    let mut bench = Bench::ready("unionpay-credit");
+    for version in 2..=9 {
+        stages(&mut bench, u8::try_from(version).unwrap(), version).unwrap();
+    }
+    bench.reboot();
+    assert!(signs_in(&mut bench, &later_tmk(8)), "the last order broke off before the host moved on");
+    assert!(signs_in(&mut bench, &later_tmk(9)), "or did not");
+}
+
+#[test]
+fn a_staged_master_key_outlives_a_snapshot() {
+    let mut bench = Bench::ready("unionpay-credit");
+    stages(&mut bench, 2, 2).unwrap();
+    let holdings = bench.ped.holdings().clone();
+    let bytes = Record::Snapshot(Box::new(holdings.clone())).to_bytes();
+    let restored = Ped::restore(config(), Box::new(TestVault::default()), vec![Record::from_bytes(&bytes).unwrap()], 1);
+    assert_eq!(restored.holdings(), &holdings);
+    // A snapshot of 0.1.0 ends before the staged keys.
+    let old = [&[8][..], &holdings.to_bytes()].concat();
+    let Ok(Record::Snapshot(opened)) = Record::from_bytes(&old) else { panic!("a snapshot") };
+    assert!(opened.staged_master_keys.is_empty());
+    assert_eq!(opened.master_key, holdings.master_key);
+}
+
 #[test]
 fn a_broken_vault_is_answered_in_words() {
     let mut bench = Bench::ready("unionpay-credit");

@@ -43,6 +43,7 @@ impl FreshTerminal {
             currency: Currency::CNY,
             allowed: u32::MAX,
             certificate_request_pem: self.request.request_pem.clone(),
+            identity: None,
             transport: transport(public_key, &self.transport_key),
         }
     }

@@ -100,11 +100,11 @@ impl Drop for Running {
     }
 }
 
-fn one(keys: &mut RemoteKeys, command: Command) -> Reply {
+pub fn one(keys: &mut RemoteKeys, command: Command) -> Reply {
     keys.execute(&[command]).pop().unwrap()
 }
 
-fn created(reply: Reply) -> AnyKeyBlock {
+pub fn created(reply: Reply) -> AnyKeyBlock {
     match reply {
         Reply::KeyCreated { key, .. } => key,
         other => panic!("no key: {other:?}"),
@@ -195,7 +195,7 @@ fn payment(host: &mut RemoteKeys, keys: &WorkingKeys, pin_key: &TdesKey) {
 }
 
 /// Enciphers a key to the vault's transport key, as an issuer would.
-fn to_transport_key(administration: &mut RemoteKeys, key: &[u8]) -> Vec<u8> {
+pub fn to_transport_key(administration: &mut RemoteKeys, key: &[u8]) -> Vec<u8> {
     use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
     let Reply::TransportPublicKey { public_key } = one(administration, Command::TransportPublicKey {}) else {
         panic!("no transport key")

@@ -537,6 +537,13 @@ impl World {
         body
     }
 
+    /// An operator gives the terminal's machine a master key of this version.
+    pub fn rotate_master_key(&mut self, version: u32) {
+        let id = self.terminal.id;
+        let key = block(Usage::TerminalMaster, id.text(), version).typed().unwrap();
+        self.host.run(&mut self.store, id, Event::ReplaceMasterKey(Box::new(key)));
+    }
+
     /// Sends under the MAC and checks the answer's MAC.
     pub fn send(&mut self, request: Body) -> Back {
         let frame = self.terminal.frame(request);

@@ -17,8 +17,12 @@ use tlv::{Elements, Tag};
 const CARD_STATUS_APPROVED: [u8; 4] = [0x00, 0x80, 0x00, 0x00];
 
 pub fn key_delivery() -> Vec<u8> {
+    key_delivery_under(&TMK)
+}
+
+pub fn key_delivery_under(master: &[u8; 16]) -> Vec<u8> {
     let keys = WorkingKeys { pin_key: tdes(&PIK), mac_key: tdes(&MAK), track_key: Some(tdes(&TDK)) };
-    write_field_62(&tdes(&TMK), &keys).unwrap()
+    write_field_62(&tdes(master), &keys).unwrap()
 }
 
 pub fn capk_entries() -> Vec<Vec<u8>> {

@@ -61,6 +61,15 @@ pub fn terminal_master() -> KeyBlock<TerminalMaster> {
     block(&TMK, 1)
 }
 
+/// A later master key: which one, and its version.
+pub fn later_master(number: u8, version: u32) -> KeyBlock<TerminalMaster> {
+    block(&later_tmk(number), version)
+}
+
+pub fn later_tmk(number: u8) -> [u8; 16] {
+    core::array::from_fn(|i| TMK[i] ^ (number << 1) ^ (u8::try_from(i).unwrap() << 4))
+}
+
 fn seal_tag(label: &[u8], content: &[u8]) -> [u8; SEAL_TAG_BYTES] {
     HmacSha256Key::new(b"seal").mac(&[label, b"\0", content])
 }
