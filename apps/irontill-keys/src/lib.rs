@@ -7,13 +7,17 @@
 //!
 //! Nothing but the vault file survives it, and that is written once: it may be killed at any moment.
 
+mod command_line;
+mod custody;
 mod hardening;
 mod log;
 
+pub use command_line::command_line;
+pub use custody::{custody, reseal_vault};
 pub use hardening::{Hardening, harden};
 
 use anyhow::Context;
-use keys::{Caller, Command, Reply};
+use keys::{Caller, Command, MasterCustody, Reply};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -37,7 +41,9 @@ pub struct KeyProcessConfig {
     pub administration_socket: Option<PathBuf>,
     /// The sealed vault file.
     pub vault_file: PathBuf,
-    /// File with the passphrase; without one, the first line of standard input.
+    /// Who keeps the key above the vault's secrets, as an address (docs/how-to/custody.md); by default a passphrase.
+    pub custody: Option<String>,
+    /// File with the passphrase; without one, the first line of standard input. Only for the default custody.
     pub passphrase_file: Option<PathBuf>,
     /// Makes passphrase file and vault file first if they are missing.
     pub create: bool,
@@ -59,6 +65,7 @@ impl KeyProcessConfig {
             socket: socket.into(),
             administration_socket: None,
             vault_file: vault_file.into(),
+            custody: None,
             passphrase_file: Some(passphrase_file.into()),
             create: false,
             allowed_uids: Vec::new(),
@@ -99,6 +106,19 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
 }
 
+/// Makes the custody's key if it is missing, and a host's vault file under it. Does nothing if the vault file is there.
+///
+/// # Errors
+/// If the custody does not do its part or the file cannot be written.
+pub fn create_vault_under(vault_path: &Path, custody: &mut dyn MasterCustody) -> anyhow::Result<()> {
+    if vault_path.exists() {
+        return Ok(());
+    }
+    custody.prepare().with_context(|| custody.describe().to_string())?;
+    let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).context("drawing the master key")?;
+    vault_file::create_under(vault_path, custody, &secrets).context("writing the vault file")
+}
+
 fn passphrase(config: &KeyProcessConfig) -> anyhow::Result<Passphrase> {
     if let Some(path) = &config.passphrase_file {
         return Passphrase::from_file(path).context("passphrase file");
@@ -119,11 +139,28 @@ impl BatchExecutor for Vault {
     }
 }
 
-fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
+fn secrets_under_passphrase(config: &KeyProcessConfig) -> anyhow::Result<MasterSecrets> {
     if let (true, Some(passphrase_path)) = (config.create, &config.passphrase_file) {
         create_vault(&config.vault_file, passphrase_path)?;
     }
-    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")
+}
+
+/// The custody is asked once and let go: a running key process holds no session and no connection to it.
+fn secrets_in_custody(config: &KeyProcessConfig, address: &str) -> anyhow::Result<MasterSecrets> {
+    let mut custody = custody(address)?;
+    if config.create {
+        create_vault_under(&config.vault_file, &mut *custody)?;
+    }
+    log::line(&format!("opening the vault with {}", custody.describe()));
+    vault_file::open_under(&config.vault_file, &mut *custody).context("opening the vault file")
+}
+
+fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
+    let secrets = match &config.custody {
+        Some(address) => secrets_in_custody(config, address)?,
+        None => secrets_under_passphrase(config)?,
+    };
     Ok(Vault(SoftVault::new(secrets, Box::new(SystemEntropy), Box::new(SystemClock::default()))))
 }
 

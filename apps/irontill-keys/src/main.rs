@@ -1,56 +1,7 @@
-//! The key process's command line.
+//! The key process's program.
 
-use clap::Parser;
-use irontill_keys::{KeyProcessConfig, run};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Fault: design of the command line, exit codes.
-const EXIT_FAULT: u8 = 3;
-
-/// The key process of an Irontill host: holds the keys, answers typed commands on Unix sockets.
-#[derive(Parser)]
-#[command(name = "irontill-keys", version)]
-struct Arguments {
-    /// Socket of the acquiring host.
-    #[arg(long)]
-    socket: PathBuf,
-    /// Socket of the administration [default: the host's with ".admin" behind it].
-    #[arg(long)]
-    admin_socket: Option<PathBuf>,
-    /// The sealed vault file; only its owner may have access to it.
-    #[arg(long)]
-    vault: PathBuf,
-    /// File whose first line is the passphrase [default: the first line of standard input].
-    #[arg(long)]
-    passphrase_file: Option<PathBuf>,
-    /// Makes the vault file, and a passphrase file with a random passphrase, if they are missing.
-    #[arg(long, requires = "passphrase_file")]
-    create: bool,
-    /// A user id that may connect beside the process's own; may be given several times.
-    #[arg(long = "allow-uid")]
-    allowed_uids: Vec<u32>,
-    /// Leaves when standard input ends.
-    #[arg(long, requires = "passphrase_file")]
-    stop_with_stdin: bool,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let config = KeyProcessConfig {
-        socket: arguments.socket,
-        administration_socket: arguments.admin_socket,
-        vault_file: arguments.vault,
-        passphrase_file: arguments.passphrase_file,
-        create: arguments.create,
-        allowed_uids: arguments.allowed_uids,
-        stop_with_standard_input: arguments.stop_with_stdin,
-    };
-    match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("irontill-keys: {error:#}");
-            ExitCode::from(EXIT_FAULT)
-        }
-    }
+    irontill_keys::command_line()
 }

@@ -1,6 +1,6 @@
 //! The PED's vault on this machine, and the seal that it puts on every journal record.
 
-use keys::{Caller, Command, KeyService, Reply};
+use keys::{Caller, Command, KeyService, MasterCustody, Reply};
 use machine::MachineId;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +32,19 @@ impl Custody {
         }
         let secrets = vault_soft::vault_file::open(&vault_path, &passphrase)?;
         Ok(Self::around(secrets))
+    }
+
+    /// Opens the vault in a folder that this custody (a TPM) keeps, or makes it and the custody's key.
+    pub fn open_under(folder: &Path, custody: &mut dyn MasterCustody) -> Result<Self, VaultFileError> {
+        let vault_path = folder.join(VAULT_FILE);
+        if !vault_path.exists() {
+            let prepared = custody.prepare();
+            prepared.map_err(|failure| VaultFileError::Custody { custody: custody.describe().to_string(), failure })?;
+            let secrets =
+                MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).map_err(|_| VaultFileError::Entropy)?;
+            vault_soft::vault_file::create_under(&vault_path, custody, &secrets)?;
+        }
+        Ok(Self::around(vault_soft::vault_file::open_under(&vault_path, custody)?))
     }
 
     /// A vault of these secrets, in memory.

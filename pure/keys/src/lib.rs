@@ -10,6 +10,7 @@
 
 mod block;
 mod command;
+mod custody;
 mod permission;
 mod reply;
 mod scheme;
@@ -21,6 +22,10 @@ pub use block::{
     TerminalMaster, TrackEncryption, Usage, UsageMarker, WrongUsage,
 };
 pub use command::{Command, CommandKind, MacAlgorithm, SealedAccount};
+pub use custody::{
+    AddressError, CUSTODY_LABEL_BYTES_MAX, CUSTODY_SECRET_BYTES_MAX, CustodyAddress, CustodyDescription,
+    CustodyFailure, CustodyKind, MasterCustody, check_sealable,
+};
 pub use permission::{Caller, permission_table, permitted};
 pub use reply::{Refusal, Reply, WorkingKeys};
 pub use scheme::{ArpcMethod, CryptogramPadding, CryptogramScheme, MasterKeyDerivation, SessionKeyMethod};
