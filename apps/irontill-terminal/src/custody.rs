@@ -1,6 +1,6 @@
 //! The PED's vault on this machine, and the seal that it puts on every journal record.
 
-use keys::{Caller, Command, KeyService, Reply};
+use keys::{Caller, Command, KeyService, MasterCustody, Reply};
 use machine::MachineId;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,10 +32,7 @@ impl Custody {
             vault_soft::vault_file::create(&vault_path, &passphrase, &secrets)?;
         }
         let secrets = vault_soft::vault_file::open(&vault_path, &passphrase)?;
-        Self::recording(secrets, &vault_path).map_err(|error| {
-            let cause = std::io::Error::other(error.to_string());
-            VaultFileError::Io { path: vault_path.clone(), cause }
-        })
+        Ok(Self::recording(secrets, &vault_path)?)
     }
 
     /// A vault that records enrolment and key loading beside its file; the first record makes the trail.
@@ -43,6 +40,20 @@ impl Custody {
         let medium = Box::new(AuditFiles::open_when_needed(vault_path)?);
         let (entropy, clock) = (Box::new(SystemEntropy), Box::new(SystemClock::default()));
         Ok(Self(Arc::new(SoftVault::with_audit(secrets, entropy, clock, medium, None)?)))
+    }
+
+    /// Opens the vault in a folder that this custody (a TPM) keeps, or makes it and the custody's key.
+    pub fn open_under(folder: &Path, custody: &mut dyn MasterCustody) -> Result<Self, VaultFileError> {
+        let vault_path = folder.join(VAULT_FILE);
+        if !vault_path.exists() {
+            let prepared = custody.prepare();
+            prepared.map_err(|failure| VaultFileError::Custody { custody: custody.describe().to_string(), failure })?;
+            let secrets =
+                MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).map_err(|_| VaultFileError::Entropy)?;
+            vault_soft::vault_file::create_under(&vault_path, custody, &secrets)?;
+        }
+        let secrets = vault_soft::vault_file::open_under(&vault_path, custody)?;
+        Ok(Self::recording(secrets, &vault_path)?)
     }
 
     /// A vault of these secrets, in memory.
