@@ -11,6 +11,7 @@
 mod bare;
 mod command_line;
 mod custody;
+mod custody_process;
 mod files;
 mod hardening;
 mod log;
@@ -25,7 +26,8 @@ pub use user::AsRoot;
 pub use vault_soft::{verify_audit_head, verify_record};
 
 use anyhow::{Context, ensure};
-use keys::{Beginning, Caller, Command, MasterCustody, PinTranslationPolicy, Reply};
+use custody_process::CustodyProcess;
+use keys::{Beginning, Caller, Command, CustodyAddress, CustodyKind, MasterCustody, PinTranslationPolicy, Reply};
 use sandbox::{Enforcement, Sandbox};
 use signal_hook::iterator::Signals;
 use std::io::Read;
@@ -239,14 +241,23 @@ const AUDIT_ADVICE: &str = "nothing is served; see docs/how-to/key-ceremony.md, 
 /// # Errors
 /// If the vault does not open, a process serves it, or the files cannot be moved.
 pub fn set_vault_audit_aside(config: &KeyProcessConfig, reason: &str) -> anyhow::Result<Option<PathBuf>> {
-    let secrets = open_secrets(config, &mut *custody_of(config)?)?;
+    let secrets = open_secrets(config, &mut *custody_of(config, custody)?)?;
     Ok(set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?)
 }
 
+/// How the custody at an address is had.
+type Asking = fn(&str) -> anyhow::Result<Box<dyn MasterCustody>>;
+
+/// In a process that is about to serve: a passphrase is read here, a device is asked elsewhere.
+fn custody_for_serving(address: &str) -> anyhow::Result<Box<dyn MasterCustody>> {
+    let is_device = CustodyAddress::parse(address)?.kind() != CustodyKind::Passphrase;
+    if is_device { CustodyProcess::start(address) } else { custody(address) }
+}
+
 /// What was named, or the passphrase.
-fn custody_of(config: &KeyProcessConfig) -> anyhow::Result<Box<dyn MasterCustody>> {
+fn custody_of(config: &KeyProcessConfig, asking: Asking) -> anyhow::Result<Box<dyn MasterCustody>> {
     match &config.custody {
-        Some(address) => custody(address),
+        Some(address) => asking(address),
         None => Ok(Box::new(PassphraseCustody::new(passphrase(config)?))),
     }
 }
@@ -261,7 +272,7 @@ fn secrets(config: &KeyProcessConfig) -> anyhow::Result<MasterSecrets> {
     if let (true, None, Some(passphrase_path)) = (config.create, &config.custody, &config.passphrase_file) {
         create_vault(&config.vault_file, passphrase_path)?;
     }
-    let mut custody = custody_of(config)?;
+    let mut custody = custody_of(config, custody_for_serving)?;
     if config.create && config.custody.is_some() {
         create_vault_under(&config.vault_file, &mut *custody)?;
     }
@@ -351,6 +362,9 @@ pub fn run(config: &KeyProcessConfig) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_and_say(config: &KeyProcessConfig, ready: impl FnOnce()) -> anyhow::Result<()> {
+    if custody_process::answer_if_asked()? {
+        return Ok(());
+    }
     let Settled { environment_shed, memory_locked, crypto_heap_secret } = settle(config)?;
     // Signals are caught before anything exists that would have to be cleaned up, and watched by a thread only once the
     // sandbox holds this one: it holds what this one starts.
@@ -373,8 +387,11 @@ pub fn run_and_say(config: &KeyProcessConfig, ready: impl FnOnce()) -> anyhow::R
 /// # Errors
 /// As [`reseal_vault`], and if the process cannot be hardened.
 pub fn reseal(config: &KeyProcessConfig, to: &str, destroy_old_key: bool) -> anyhow::Result<()> {
+    if custody_process::answer_if_asked()? {
+        return Ok(());
+    }
     settle(config)?;
-    let (mut old, mut new) = (custody_of(config)?, custody(to)?);
+    let (mut old, mut new) = (custody_of(config, custody_for_serving)?, custody_for_serving(to)?);
     custody::reseal_between(&config.vault_file, &mut *old, &mut *new, destroy_old_key)?;
     log::line(&format!("handed-over from={} to={}", old.describe(), new.describe()));
     Ok(())

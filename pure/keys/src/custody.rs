@@ -119,6 +119,9 @@ pub enum CustodyFailure {
     /// The caller asked for something outside the limits.
     #[error("misuse: {0}")]
     Misuse(&'static str),
+    /// What another process that asked the device says of it.
+    #[error("{0}")]
+    Reported(String),
     /// Anything else that the device answered, in its words.
     #[error("the device refused: {0}")]
     Device(String),

@@ -7,10 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod faulty;
+mod memory;
 mod passphrase;
 mod pkcs11;
 mod process;
 mod room;
+#[path = "../../../../adapters/vault-soft/tests/scan/mod.rs"]
+mod scan;
 mod stage;
 mod suite;
 mod tpm;

@@ -4,8 +4,8 @@ use crate::room::private_file;
 use crate::stage::{Stage, Which};
 use std::path::{Path, PathBuf};
 
-pub const OWN: &str = "a passphrase of the suite";
-pub const WRONG: &str = "not that passphrase, sorry";
+pub const OWN: &str = "Kz7q-4TbW-9xvL-m2hY-p3Rc";
+pub const WRONG: &str = "uB6e-0FnS-5dJk-r8Wa-i1Qo";
 
 pub struct PassphraseFiles(PathBuf);
 

@@ -17,8 +17,8 @@ use types::SecretBytes;
 use vault_pkcs11::{Pkcs11Custody, Pkcs11Settings};
 use vault_soft::TimedCustody;
 
-pub const PIN: &str = "suite-pin-4711";
-const WRONG_PIN: &str = "suite-pin-0815";
+pub const PIN: &str = "vJ5-nG2-8rKd-0Q";
+const WRONG_PIN: &str = "Hw3-xT9-1bMz-7e";
 const LABEL: &[u8] = b"pkcs11";
 const OBJECT: &str = "vault key 1";
 const OWN_TOKEN: &str = "own token";

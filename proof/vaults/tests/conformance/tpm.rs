@@ -11,8 +11,8 @@ use types::SecretBytes;
 use vault_soft::TimedCustody;
 use vault_tpm::{TpmCounter, TpmCustody, TpmSettings};
 
-pub const AUTH: &str = "suite authorisation 4711";
-const WRONG_AUTH: &str = "suite authorisation 0815";
+pub const AUTH: &str = "tR4w-Vq81-mXb6-Zc0y";
+const WRONG_AUTH: &str = "pL9d-Gs27-jNf3-Ke5u";
 const LABEL: &[u8] = b"tpm";
 const HANDLE: u32 = 0x8100_0100;
 const COUNTER_INDEX: u32 = 0x0180_0010;

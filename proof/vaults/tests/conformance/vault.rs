@@ -5,15 +5,15 @@ use crate::pkcs11::Tokens;
 use crate::room::run;
 use crate::stage::{Stage, Which};
 use crate::tpm::Tpms;
-use crate::world::{World, examples, vault_of, world_of};
+use crate::world::{World, examples, is_of_the_office, vault_of, world_of};
 use keys::{AnyKeyBlock, Caller, Command, CommandKind, CustodyKind, KeyService, MasterCustody, Reply, permitted};
 use machine::wire::Encode;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use types::{CardToken, Pan};
 use vault_soft::{
-    Clock, Entropy, EntropyFailure, LocalKeys, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind,
-    vault_file,
+    AuditMemory, Clock, Entropy, EntropyFailure, LocalKeys, MasterSecrets, SoftVault, SystemClock, SystemEntropy,
+    VaultKind, vault_file,
 };
 
 /// A card token is made with a key that derives from the master key: equal tokens, equal master keys.
@@ -68,7 +68,11 @@ struct Pair {
 impl Pair {
     fn new(kind: CustodyKind, host: MasterSecrets, ped: MasterSecrets) -> Self {
         let script = Script::default();
-        let vault = |secrets| Arc::new(SoftVault::new(secrets, Box::new(script.clone()), Box::new(Stopped)));
+        let vault = |secrets| {
+            let (entropy, clock, medium) =
+                (Box::new(script.clone()), Box::new(Stopped), Box::new(AuditMemory::default()));
+            Arc::new(SoftVault::with_audit(secrets, entropy, clock, medium, Some("suite")).unwrap())
+        };
         Self { kind, host: vault(host), ped: vault(ped), script }
     }
 
@@ -138,7 +142,9 @@ fn the_same_replies_from_every_custody() {
             }
         }
         let random = compared - repeatable;
-        assert!(compared >= 3 * CommandKind::ALL.len(), "{compared}");
+        // What the office does hangs on its own records, not on the custody: `vault-soft`'s tests have it.
+        let kinds = CommandKind::ALL.iter().filter(|kind| !is_of_the_office(**kind)).count();
+        assert_eq!(compared, Caller::ALL.len() * kinds, "every command by every caller");
         assert!(random <= 2, "{random} of {compared} replies could be compared in kind only");
     });
 }
