@@ -1,6 +1,6 @@
 //! The PED's vault on this machine, and the seal that it puts on every journal record.
 
-use keys::{Caller, Command, KeyService, MasterCustody, Reply};
+use keys::{Caller, Command, CustodyAddress, CustodyKind, KeyService, MasterCustody, Reply};
 use machine::MachineId;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,25 @@ use vault_soft::{
 
 const PASSPHRASE_FILE: &str = "vault.passphrase";
 const VAULT_FILE: &str = "vault";
+/// One line: the address of the TPM that keeps the vault. Without the file, a passphrase beside the vault does.
+const CUSTODY_FILE: &str = "vault.custody";
 
 /// A terminal's vault, shared by the PED and the journals' seals.
 #[derive(Clone)]
 pub struct Custody(Arc<SoftVault>);
 
 impl Custody {
-    /// Opens the vault in a folder, or makes it with a generated passphrase beside it (readable by its owner only).
+    /// Opens the vault in a folder, or makes it: in the custody that `vault.custody` names (docs/how-to/custody.md), or
+    /// with a generated passphrase beside it (readable by its owner only).
     pub fn open(folder: &Path) -> Result<Self, VaultFileError> {
+        let named = folder.join(CUSTODY_FILE);
+        if named.exists() {
+            return Self::open_under(folder, &mut *named_custody(&named)?);
+        }
+        Self::open_with_passphrase(folder)
+    }
+
+    fn open_with_passphrase(folder: &Path) -> Result<Self, VaultFileError> {
         let (passphrase_path, vault_path) = (folder.join(PASSPHRASE_FILE), folder.join(VAULT_FILE));
         if !passphrase_path.exists() {
             Passphrase::generate_file(&passphrase_path)?;
@@ -70,6 +81,36 @@ impl Custody {
     pub fn seal(&self) -> Box<dyn RecordSeal> {
         Box::new(JournalSeal(self.clone()))
     }
+}
+
+fn unusable(path: &Path, why: impl std::fmt::Display) -> VaultFileError {
+    VaultFileError::Io { path: path.to_owned(), cause: std::io::Error::other(why.to_string()) }
+}
+
+fn named_custody(path: &Path) -> Result<Box<dyn MasterCustody>, VaultFileError> {
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(path, error))?;
+    let address = CustodyAddress::parse(text.trim()).map_err(|error| unusable(path, error))?;
+    match address.kind() {
+        CustodyKind::Tpm => of_tpm(path, address),
+        kind => {
+            Err(unusable(path, format_args!("a terminal's vault is kept by a TPM or a passphrase, not by a {kind}")))
+        }
+    }
+}
+
+#[cfg(feature = "tpm")]
+fn of_tpm(path: &Path, address: CustodyAddress) -> Result<Box<dyn MasterCustody>, VaultFileError> {
+    use vault_soft::{CUSTODY_TIMEOUT, TimedCustody, read_secret_line};
+    use vault_tpm::{TpmCustody, TpmSettings};
+    let read = |file: &Path| read_secret_line(file).map_err(|error| error.to_string());
+    let settings = TpmSettings::from_address(address, &read).map_err(|error| unusable(path, error))?;
+    let timed = TimedCustody::start(Box::new(TpmCustody::new(settings)), CUSTODY_TIMEOUT);
+    Ok(Box::new(timed.map_err(|error| unusable(path, error))?))
+}
+
+#[cfg(not(feature = "tpm"))]
+fn of_tpm(path: &Path, _: CustodyAddress) -> Result<Box<dyn MasterCustody>, VaultFileError> {
+    Err(unusable(path, "this program was built without TPM: build it with --features tpm"))
 }
 
 /// Seals journal records under the terminal's vault, each bound to its place.

@@ -2,7 +2,7 @@
 
 use crate::passphrase::PassphraseFiles;
 use crate::pkcs11::Tokens;
-use crate::room::{SOFTHSM_CONFIGURATION, finish, run, until, wait};
+use crate::room::{SOFTHSM_CONFIGURATION, finish, run, tool, until, wait};
 use crate::stage::{Stage, Which};
 use crate::tpm::Tpms;
 use keys::{
@@ -23,6 +23,8 @@ const EXIT_FAULT: i32 = 3;
 /// The environment is shed; where SoftHSM2 has its tokens stands in it. Root only because the tests may have nobody else.
 const FLAGS: [&str; 3] = ["--keep-env", SOFTHSM_CONFIGURATION, "--allow-root"];
 
+/// Whoever is not root; needs no account.
+const SOMEBODY: &str = "65534";
 const LOG: &str = "log";
 
 /// A running key process. Killed when dropped.
@@ -44,6 +46,10 @@ impl Process {
         let mut command = command(folder, custody);
         // Its standard input ends with this process, however that ends, and it with it.
         command.arg("--stop-with-stdin").args(flags);
+        Self::of(command, folder)
+    }
+
+    fn of(mut command: std::process::Command, folder: &Path) -> Self {
         let log = std::fs::File::create(folder.join(LOG)).unwrap();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
@@ -308,6 +314,32 @@ fn a_key_process_outlives_every_handover() {
             assert_eq!(handovers(folder), number + 1, "each is on the record");
             drop(process);
         }
+    });
+}
+
+/// The token is asked by the user that the process has become: what it may not read is not read with root's rights.
+#[test]
+fn a_token_is_asked_by_the_process_s_own_user() {
+    run(concat!(module_path!(), "::a_token_is_asked_by_the_process_s_own_user"), |folder| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        if !status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
+            eprintln!("SKIPPED: only root can become somebody else");
+            return;
+        }
+        let tokens = Tokens::start(folder);
+        let mut command = std::process::Command::new(PROGRAM);
+        command.arg("--socket").arg(folder.join("socket")).arg("--vault").arg(folder.join("vault"));
+        command.args(["--custody", &tokens.address(Which::Own), "--keep-env", SOFTHSM_CONFIGURATION, "--create"]);
+        command.args(["--stop-with-stdin", "--user", SOMEBODY, "--allow-uid", "0", "--allow-admin-uid", "0"]);
+        std::os::unix::fs::chown(folder, Some(65534), None).unwrap();
+        let (status, output) = finish(&mut command, PROCESS_TIMEOUT);
+        assert_eq!((status.unwrap().code(), output.contains("pin")), (Some(EXIT_FAULT), true), "{output}");
+        tool(std::process::Command::new("chown").args(["-R", SOMEBODY]).arg(folder));
+        let process = Process::of(command, folder);
+        let (key, value) = make_key(folder);
+        assert_eq!(check(folder, &key), value);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+        assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
     });
 }
 

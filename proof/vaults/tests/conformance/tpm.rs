@@ -3,6 +3,7 @@
 use crate::room::{finish, private_file, run, tool, until};
 use crate::stage::{Stage, Which};
 use keys::{CustodyFailure, MasterCustody};
+use machine::MachineId;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -341,6 +342,31 @@ fn a_tpm_that_hangs_is_given_up() {
         assert_eq!(custody.prepare(), Err(CustodyFailure::Timeout));
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         tpms.own.signal("-CONT");
+    });
+}
+
+/// A terminal's vault, named by one line in its folder.
+#[test]
+fn a_terminal_keeps_its_vault_in_the_tpm() {
+    own("a_terminal_keeps_its_vault_in_the_tpm", |tpms| {
+        use irontill_terminal::Custody;
+        let folder = tpms.folder.join("terminal");
+        std::fs::create_dir(&folder).unwrap();
+        private_file(folder.join("vault.custody"), &tpms.address(Which::Own));
+        let machine = MachineId::new("till").unwrap();
+        let sealed = Custody::open(&folder).unwrap().seal().seal(machine, 1, b"a journal record");
+        assert!(!folder.join("vault.passphrase").exists());
+        tpms.restart();
+        private_file(folder.join("vault.custody"), &tpms.address(Which::Own));
+        let opened = Custody::open(&folder).unwrap().seal().open(machine, 1, &sealed).unwrap();
+        assert_eq!(opened, b"a journal record");
+        tpms.own.power_off();
+        let gone = Custody::open(&folder).map(|_| ()).unwrap_err();
+        assert!(gone.to_string().contains("cannot be reached"), "{gone}");
+        private_file(folder.join("vault.custody"), "pkcs11:token=a");
+        let wrong = Custody::open(&folder).map(|_| ()).unwrap_err();
+        assert!(wrong.to_string().contains("not by a pkcs11"), "{wrong}");
+        tpms.own.power_on();
     });
 }
 
