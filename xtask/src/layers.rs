@@ -33,13 +33,18 @@ const NEVER_REACHES: &[(&str, &[&str])] = &[
     ("irontill-keys", &["link", "store-sqlite", "acquirer", "till", "ped", "rustls", "tokio"]),
 ];
 
-struct Package {
-    name: String,
-    ring: String,
-    direct: Vec<String>,
+/// One crate of the house.
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its first folder.
+    pub ring: String,
+    /// What it depends on, of the house or not.
+    pub direct: Vec<String>,
 }
 
-type House = BTreeMap<String, Package>;
+/// Crates by name.
+pub type House = BTreeMap<String, Package>;
 
 /// Lines that say which rule is broken; empty when all are kept.
 pub fn check() -> anyhow::Result<Vec<String>> {
@@ -57,7 +62,11 @@ pub fn check() -> anyhow::Result<Vec<String>> {
     Ok(broken)
 }
 
-fn read() -> anyhow::Result<House> {
+/// The house as `cargo metadata` describes it.
+///
+/// # Errors
+/// If cargo fails.
+pub fn read() -> anyhow::Result<House> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()
@@ -120,7 +129,8 @@ fn guest_list(house: &House, package: &Package) -> Option<String> {
     (knows && !invited).then(|| format!("{} is not on the guest list of paycrypto", package.name))
 }
 
-fn reach<'a>(house: &'a House, from: &'a str) -> BTreeSet<&'a str> {
+/// Everything that a crate depends on, over any path.
+pub fn reach<'a>(house: &'a House, from: &'a str) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
     while let Some(name) = open.pop() {

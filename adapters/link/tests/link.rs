@@ -217,13 +217,35 @@ fn a_host_certificate_is_no_terminal_and_tls_12_is_no_link() {
     let tls = client_config(&server.certificate_pem, &server.key_pem, host.authority.certificate_pem()).unwrap();
     assert!(host.client_with(tls, false).exchange(&frame(b"x"), 2_000).is_err());
     assert!(host.logged("handshake"));
-    let old = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_root_certificates(roots(&host.authority))
-        .with_no_client_auth();
-    let failed = host.client_with(Arc::new(old), false).exchange(&frame(b"x"), 2_000).unwrap_err();
-    assert!(!failed.sent_any);
+    let mut old = TcpStream::connect(host.address).unwrap();
+    old.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    old.write_all(&tls_12_client_hello()).unwrap();
+    let mut answer = [0; 7];
+    old.read_exact(&mut answer).unwrap();
+    let (record, alert) = answer.split_at(5);
+    assert_eq!(record[0], ALERT);
+    assert_eq!(alert, [FATAL, PROTOCOL_VERSION]);
+}
+
+/// RFC 5246 §7.2.
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;
+const PROTOCOL_VERSION: u8 = 70;
+
+/// A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2) with what every server of it had: ECDHE-ECDSA and ECDHE-RSA with AES-128-GCM,
+/// P-256, signatures of both kinds. It does not offer version 1.3.
+fn tls_12_client_hello() -> Vec<u8> {
+    let extension = |number: u16, content: &[u8]| {
+        [&number.to_be_bytes()[..], &(content.len() as u16).to_be_bytes(), content].concat()
+    };
+    let extensions =
+        [extension(10, &[0, 2, 0, 23]), extension(11, &[1, 0]), extension(13, &[0, 4, 4, 3, 8, 4]), extension(23, &[])]
+            .concat();
+    let mut hello = [&[3, 3][..], &[0x5A; 32], &[0], &[0, 4, 0xC0, 0x2B, 0xC0, 0x2F], &[1, 0]].concat();
+    hello.extend((extensions.len() as u16).to_be_bytes());
+    hello.extend(extensions);
+    let handshake = [&[1, 0][..], &(hello.len() as u16).to_be_bytes(), &hello].concat();
+    [&[22, 3, 1][..], &(handshake.len() as u16).to_be_bytes(), &handshake].concat()
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! machine, for which signed ceremony records and exported heads exist.
 
 use crate::audit_medium::AuditMedium;
+use crate::secret_memory::SecretBox;
 use keys::{AuditAct, AuditEntry, AuditRecord, Beginning, audit_genesis, split_audit_payload};
 use machine::frame::{self, ChainHead, FRAME_HEAD_BYTES};
 use machine::wire::{Encode, Reader, Writer};
@@ -70,13 +71,13 @@ fn medium_failed(cause: io::Error) -> AuditError {
 }
 
 /// The key of tags and slots.
-pub struct AuditKey(HmacSha256Key);
+pub struct AuditKey(SecretBox<HmacSha256Key>);
 
 impl AuditKey {
     /// Derived from the master key.
     pub fn derive(master: &HmacSha256Key) -> Self {
-        let bytes = Zeroizing::new(master.mac(&[b"irontill audit key 1\0"]));
-        Self(HmacSha256Key::new(&*bytes))
+        let label: &[u8] = b"irontill audit key 1\0";
+        Self(SecretBox::new(|| HmacSha256Key::new(&*Zeroizing::new(master.mac(&[label])))))
     }
 
     fn tag(&self, before: &ChainHead, sequence: u64, body: &[u8]) -> [u8; 32] {

@@ -21,7 +21,7 @@ type Answer = Result<Reply, Refusal>;
 impl SoftVault {
     /// The office; a vault without a trail has none.
     pub(crate) fn office(&self) -> Result<&Office, Refusal> {
-        self.office.as_ref().ok_or(Refusal::Unavailable)
+        self.office.as_deref().ok_or(Refusal::Unavailable)
     }
 
     pub(crate) fn note(&self, office: &Office, state: &mut State, caller: Option<Caller>, act: AuditAct) -> u64 {

@@ -84,6 +84,5 @@ pub fn begin_audit(
     why: keys::Beginning,
     clock: &dyn Clock,
 ) -> Result<(), AuditError> {
-    let master = paycrypto::mac::HmacSha256Key::new(secrets.master_key.expose());
-    office::begin(medium, &master, why, clock.unix_ms())
+    with_clean_stack(|| office::begin(medium, &secrets.master_state(), why, clock.unix_ms()))
 }

@@ -8,6 +8,7 @@
 //! A translation does not say whether a PIN is right, but equal PINs give equal blocks. So each card may show only so
 //! many different PINs a day, whatever command they come with.
 
+use crate::secret_memory::SecretBox;
 use keys::Refusal;
 use paycrypto::mac::HmacSha256Key;
 use std::collections::{HashMap, VecDeque};
@@ -65,13 +66,13 @@ struct Memory {
 
 /// Remembers which block came with which card, and how many PINs a card showed today.
 pub struct PinGuard {
-    key: HmacSha256Key,
+    key: SecretBox<HmacSha256Key>,
     memory: Mutex<Memory>,
 }
 
 impl PinGuard {
     /// Nothing has been seen yet.
-    pub fn new(key: HmacSha256Key) -> Self {
+    pub fn new(key: SecretBox<HmacSha256Key>) -> Self {
         let memory = Memory {
             cards_of_blocks: Bounded::new(PIN_BLOCKS_REMEMBERED_MAX),
             pins_of_cards: Bounded::new(CARDS_REMEMBERED_MAX),
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     fn guard() -> PinGuard {
-        PinGuard::new(HmacSha256Key::new(&[5; 32]))
+        PinGuard::new(SecretBox::new(|| HmacSha256Key::new(&[5; 32])))
     }
 
     #[test]
@@ -143,12 +144,13 @@ mod tests {
     fn a_card_shows_only_so_many_pins_a_day() {
         let guard = guard();
         let note = |pin: usize, day| guard.note_pin(b"card", pin.to_string().as_bytes(), day);
-        for pin in 0..PINS_PER_CARD_PER_DAY_MAX {
+        for pin in 0..PINS_PER_CARD_PER_DAY_MAX - 1 {
             assert_eq!(note(1000 + pin, 1), Ok(()));
             assert_eq!(note(1000, 1), Ok(()));
         }
+        assert_eq!(note(9998, 1), Ok(()), "the last one");
         assert_eq!(note(9999, 1), Err(Refusal::RateLimited));
-        assert_eq!(note(1000, 1), Ok(()));
+        assert_eq!(note(1000, 1), Err(Refusal::RateLimited), "one seen before is not let through either");
         assert_eq!(guard.note_pin(b"other", b"9999", 1), Ok(()));
         assert_eq!(note(9999, 2), Ok(()));
     }

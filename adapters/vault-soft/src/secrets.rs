@@ -4,6 +4,7 @@ use crate::entropy::{Entropy, EntropyFailure};
 use crate::secret_memory::{SecretBox, SecretBytesBox};
 use crate::transport;
 use machine::wire::{Encode, Malformed, Reader, Writer};
+use paycrypto::mac::HmacSha256Key;
 use types::{Secret, SecretBytes};
 
 /// Length of the master key in bytes: AES-256 strength.
@@ -57,6 +58,11 @@ impl MasterSecrets {
         let mut kept = empty_master_key();
         kept.expose_mut().copy_from_slice(master_key.expose());
         Self { master_key: kept, transport_key: None, audited: false }
+    }
+
+    /// The master key as the HMAC that every other key derives from. Made where nothing of it stays on the stack.
+    pub(crate) fn master_state(&self) -> SecretBox<HmacSha256Key> {
+        SecretBox::new(|| HmacSha256Key::new(self.master_key.expose()))
     }
 
     /// Adds a transport key (RSA, PKCS#8 DER).

@@ -1,5 +1,6 @@
 //! Ed25519 signatures (RFC 8032) under keys derived from the master key: records, load tokens, a terminal's identity.
 
+use crate::stack::with_clean_stack;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use keys::{AuditPage, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, audit_head_message, split_record};
 use paycrypto::mac::HmacSha256Key;
@@ -11,8 +12,10 @@ pub struct SigningKey(Ed25519KeyPair);
 impl SigningKey {
     /// The key for `purpose`: its seed is the HMAC-SHA-256 of the purpose under the master key.
     pub fn derive(master: &HmacSha256Key, purpose: &[u8]) -> Self {
-        let seed = Zeroizing::new(master.mac(&[b"irontill signing key 1\0", purpose]));
-        Self(Ed25519KeyPair::from_seed_unchecked(&*seed).expect("an Ed25519 seed is any 32 bytes"))
+        with_clean_stack(|| {
+            let seed = Zeroizing::new(master.mac(&[b"irontill signing key 1\0", purpose]));
+            Self(Ed25519KeyPair::from_seed_unchecked(&*seed).expect("an Ed25519 seed is any 32 bytes"))
+        })
     }
 
     /// The public key.

@@ -5,6 +5,7 @@
 //! them. Records are written before the failure is answered. They are not forced to the disk: the file outlives the
 //! process, and after a power cut the last moments may be missing.
 
+use crate::secret_memory::SecretBox;
 use paycrypto::constant_time_eq;
 use paycrypto::mac::HmacSha256Key;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ type Tag = [u8; TAG_BYTES];
 
 /// The file, and what is in it by day and card.
 pub struct TryFile {
-    code_key: HmacSha256Key,
+    code_key: SecretBox<HmacSha256Key>,
     state: Mutex<State>,
 }
 
@@ -69,7 +70,7 @@ impl TryFile {
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub(crate) fn open(path: &Path, code_key: HmacSha256Key, day: u64) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, code_key: SecretBox<HmacSha256Key>, day: u64) -> io::Result<Self> {
         let mut content = Vec::new();
         match File::open(path) {
             Ok(file) => file.take(FILE_BYTES_MAX).read_to_end(&mut content).map(|_| ())?,
@@ -122,8 +123,8 @@ impl TryFile {
 mod tests {
     use super::*;
 
-    fn key() -> HmacSha256Key {
-        HmacSha256Key::new(&[3; 32])
+    fn key() -> SecretBox<HmacSha256Key> {
+        SecretBox::new(|| HmacSha256Key::new(&[3; 32]))
     }
 
     fn folder(name: &str) -> std::path::PathBuf {

@@ -57,14 +57,15 @@ pub struct SoftVault {
     blobs: SealingKey,
     pub(crate) marks: SealingKey,
     pub(crate) tokens: SecretBox<HmacSha256Key>,
-    tries: HmacSha256Key,
+    tries: SecretBox<HmacSha256Key>,
     transport: Option<TransportKey>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) limiter: GuessLimiter,
     pub(crate) guard: PinGuard,
     pub(crate) policy: PinTranslationPolicy,
     pub(crate) identity: Identity,
-    pub(crate) office: Option<Office>,
+    /// Boxed: the room of an absent one would be moved about with whatever the stack held before.
+    pub(crate) office: Option<Box<Office>>,
 }
 
 impl core::fmt::Debug for SoftVault {
@@ -81,19 +82,19 @@ impl SoftVault {
     }
 
     fn derive(secrets: &MasterSecrets, entropy: Box<dyn Entropy>, clock: Box<dyn Clock>) -> Self {
-        let master = HmacSha256Key::new(secrets.master_key.expose());
-        let token_key = Zeroizing::new(master.mac(&[b"irontill token key 1\0"]));
+        let master = secrets.master_state();
+        let derived = |label: &[u8]| SecretBox::new(|| HmacSha256Key::new(&*Zeroizing::new(master.mac(&[label]))));
         Self {
             key_blocks: SealingKey::derive(&master, b"key block"),
             accounts: SealingKey::derive(&master, b"account"),
             blobs: SealingKey::derive(&master, b"blob"),
             marks: SealingKey::derive(&master, b"ksn mark"),
-            tokens: SecretBox::new(|| HmacSha256Key::new(&*token_key)),
-            tries: HmacSha256Key::new(&*Zeroizing::new(master.mac(&[b"irontill try file key 1\0"]))),
+            tokens: derived(b"irontill token key 1\0"),
+            tries: derived(b"irontill try file key 1\0"),
             transport: secrets.transport_key.as_ref().and_then(|key| TransportKey::from_pkcs8(key.expose())),
             entropy,
             limiter: GuessLimiter::new(clock),
-            guard: PinGuard::new(HmacSha256Key::new(&*Zeroizing::new(master.mac(&[b"irontill pin guard key 1\0"])))),
+            guard: PinGuard::new(derived(b"irontill pin guard key 1\0")),
             policy: PinTranslationPolicy::default(),
             identity: Identity::derive(&master),
             office: None,
@@ -111,7 +112,8 @@ impl SoftVault {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn with_try_file(mut self, path: &Path) -> std::io::Result<Self> {
-        let tries = TryFile::open(path, self.tries.clone(), self.limiter.today())?;
+        let code_key = SecretBox::new(|| self.tries.expose().clone());
+        let tries = TryFile::open(path, code_key, self.limiter.today())?;
         self.limiter.keep(tries);
         Ok(self)
     }
@@ -130,10 +132,7 @@ impl SoftVault {
     ) -> Result<Self, AuditError> {
         let mut vault = stack::with_clean_stack(|| Self::derive(&secrets, entropy, clock));
         let at_ms = vault.limiter.clock().unix_ms();
-        let open = || {
-            let master = HmacSha256Key::new(secrets.master_key.expose());
-            Office::open(medium, &master, secrets.audited, at_ms)
-        };
+        let open = || Office::open(medium, &secrets.master_state(), secrets.audited, at_ms).map(Box::new);
         let office = stack::with_clean_stack(open)?;
         if let Some(program) = program {
             let act = AuditAct::VaultOpened { program: audit_text(program) };

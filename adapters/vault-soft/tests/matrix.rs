@@ -156,6 +156,8 @@ fn relabel_for(world: &World, usage: Usage) -> AnyKeyBlock {
         other => {
             let mut block = world.ped_keys.pin.any().clone();
             block.header.usage = other;
+            // Or giving it back its usage would make it whole again.
+            block.header.version += 1;
             block
         }
     }

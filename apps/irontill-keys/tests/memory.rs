@@ -78,8 +78,16 @@ fn vault_needles(folder: &Folder) -> Needles {
     }
     let token_key = master.mac(&[b"irontill token key 1\0"]);
     needles.add("token key", &token_key);
-    for state in hmac_states(&token_key).iter().chain(&hmac_states(master_key)) {
-        needles.add("state of an HMAC key", state);
+    let labels = ["irontill try file key 1\0", "irontill pin guard key 1\0", "irontill audit key 1\0"];
+    let others = labels.map(|label| master.mac(&[label.as_bytes()]));
+    for key in [&token_key[..], master_key].into_iter().chain(others.iter().map(|key| &key[..])) {
+        for state in hmac_states(key) {
+            needles.add("state of an HMAC key", &state);
+        }
+    }
+    for purpose in ["record", "key distribution", "terminal"] {
+        let seed = master.mac(&[b"irontill signing key 1\0", purpose.as_bytes()]);
+        needles.add(&format!("signing key: {purpose}"), &seed);
     }
     let pkcs8 = &secrets[1 + MASTER_KEY_BYTES + 1 + 4..];
     for mut number in rsa_secrets(pkcs8) {
@@ -142,7 +150,7 @@ fn work_and_scan(folder: &Folder, running: &Running, socket: &str, marker: &[u8]
         let under_load: Vec<Scan> = (0..SCANS).map(|_| scan(&running.id(), &needles)).collect();
         resting.store(true, Ordering::Relaxed);
         clear.extend(workers.into_iter().map(|worker| worker.join().unwrap()));
-        // The token key is worked with on the stack for some hundred nanoseconds a payment; a scan can meet it there.
+        // An HMAC key is worked with on the stack for some hundred nanoseconds a payment; a scan can meet it there.
         let passing = |name: &str| name == "state of an HMAC key";
         assert!(under_load.iter().all(|scan| names(scan).into_iter().all(passing)), "{under_load:?}");
     });
@@ -235,6 +243,10 @@ fn a_killed_process_leaves_no_key_in_files_core_or_swap() {
             files.push(name);
         }
         files.sort();
-        assert_eq!(files, ["passphrase", "socket", "socket.admin", "vault", "vault.tries"], "after {signal:?}");
+        assert_eq!(
+            files,
+            ["passphrase", "socket", "socket.admin", "vault", "vault.audit", "vault.audit.head", "vault.tries"],
+            "after {signal:?}"
+        );
     }
 }

@@ -6,7 +6,12 @@ use crate::raw::{RawCiphers, round};
 use crate::timing::Timing;
 use core::hint::black_box;
 use fast_cipher::{FastAesKey, FastSm4Key};
+use paycrypto::dukpt;
 use paycrypto::emv::CryptogramVersion;
+use paycrypto::key_block::{
+    Algorithm, Exportability, ImportPolicy, KeyBlockHeader, KeyUsage, ModeOfUse, ProtectionKey, Version, WrapOptions,
+    unwrap, wrap,
+};
 use paycrypto::mac::{cmac, unionpay_ecb_mac, x9_19_mac};
 use paycrypto::pin_block::{decipher_format_0, encipher_format_0};
 use paycrypto::pin_block_extended::encipher_format_4;
@@ -22,6 +27,12 @@ const ACCOUNT_NUMBER: &[u8] = b"6222620000000000012";
 const KEY_1: [u8; 16] = *b"bench key no. 1!";
 const KEY_2: [u8; 16] = *b"bench key no. 2!";
 const ATC: [u8; 2] = [0, 28];
+/// A transaction whose key is five steps from its device's initial key, as half of the first thousand are or nearer.
+const DUKPT_COUNTER: u32 = 0b01_0101_0101;
+const DUKPT_STEPS: f64 = DUKPT_COUNTER.count_ones() as f64;
+const DUKPT_KEY_ID: [u8; 8] = [0xFF, 0xFF, 0x98, 0x76, 0x54, 0x32, 0x10, 0x00];
+/// More random bytes than any key block here is padded with.
+const PADDING: [u8; 32] = [0x6E; 32];
 const UNPREDICTABLE_NUMBER: [u8; 4] = [1, 2, 3, 4];
 
 /// One algorithm.
@@ -56,6 +67,8 @@ impl Case {
 pub fn measure(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Vec<Case>> {
     let mut cases = macs(timing, raw)?;
     cases.extend(pin_translations(timing, raw)?);
+    cases.extend([dukpt_tdes(timing, raw)?, dukpt_aes(timing, raw)?]);
+    cases.extend([key_block_b(timing, raw)?, key_block_d(timing, raw)?]);
     cases.push(arqc(timing, raw)?);
     cases.push(sm4(timing, raw)?);
     Ok(cases)
@@ -98,6 +111,68 @@ fn pin_translations(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Vec<Cas
         Case { name: "pin_translate_format_0_to_0", ns: to_format_0, limit_ns: 2.0 * tdes_ns },
         Case { name: "pin_translate_format_0_to_4", ns: to_format_4, limit_ns: tdes_ns + 2.0 * aes_ns },
     ])
+}
+
+/// From the base key to a PIN key ready to work. The base key's two halves of work are two schedules made before.
+fn dukpt_tdes(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Case> {
+    use dukpt::tdes::{BaseDerivationKey, InitialKeyId, KeySerialNumber, WorkingKeyUsage};
+    let base = BaseDerivationKey::new(&KEY_1)?;
+    let ksn = KeySerialNumber::new(InitialKeyId::new(DUKPT_KEY_ID), DUKPT_COUNTER)?;
+    let derive = || {
+        base.transaction_key(black_box(ksn)).map(|transaction| transaction.working_key(WorkingKeyUsage::PinEncryption))
+    };
+    derive()?;
+    // Two operations of single DES a step, each under a key of its own.
+    let steps_ns = DUKPT_STEPS * 2.0 * (raw.des.block_ns + raw.des.key_ns);
+    let limit_ns = 2.0 * raw.tdes.block_ns + steps_ns + raw.tdes.key_ns;
+    Ok(Case { name: "dukpt_tdes_pin_key", ns: timing.ns(derive), limit_ns })
+}
+
+fn dukpt_aes(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Case> {
+    use dukpt::aes::{BaseDerivationKey, InitialKeyId, KeySerialNumber, KeyType, KeyUsage};
+    let base = BaseDerivationKey::new(&KEY_1)?;
+    let ksn = KeySerialNumber::new(InitialKeyId::new(DUKPT_KEY_ID), DUKPT_COUNTER)?;
+    let derive = || {
+        let transaction = base.transaction_key(black_box(ksn))?;
+        transaction.working_key(KeyUsage::PinEncryption, KeyType::Aes128)
+    };
+    derive()?;
+    // The initial key, each step and the working key: a block each, all but the first under a key of its own.
+    let limit_ns =
+        raw.aes_128.block_ns + (DUKPT_STEPS + 1.0) * (raw.aes_128.block_ns + raw.aes_128.key_ns) + raw.aes_128.key_ns;
+    Ok(Case { name: "dukpt_aes_128_pin_key", ns: timing.ns(derive), limit_ns })
+}
+
+/// Version B, TDES: a key of 16 bytes padded to 24.
+fn key_block_b(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Case> {
+    // Derivation: a CMAC subkey and two blocks for each of two keys. MAC: a subkey, header and data. Data.
+    let blocks = (1.0 + 4.0) + (1.0 + 6.0) + 4.0;
+    let limit_ns = blocks * raw.tdes.block_ns + 2.0 * raw.tdes.key_ns;
+    let ns = key_block(timing, &ProtectionKey::tdes(&KEY_1)?, Version::B)?;
+    Ok(Case { name: "key_block_unwrap_b", ns, limit_ns })
+}
+
+/// Version D, AES-128: the same.
+fn key_block_d(timing: &Timing, raw: &RawCiphers) -> anyhow::Result<Case> {
+    let blocks = (1.0 + 2.0) + (1.0 + 3.0) + 2.0;
+    let limit_ns = blocks * raw.aes_128.block_ns + 2.0 * raw.aes_128.key_ns;
+    let ns = key_block(timing, &ProtectionKey::aes(&KEY_1)?, Version::D)?;
+    Ok(Case { name: "key_block_unwrap_d", ns, limit_ns })
+}
+
+fn key_block(timing: &Timing, protection: &ProtectionKey, version: Version) -> anyhow::Result<f64> {
+    let usage = KeyUsage::from_code(*b"P0").ok_or_else(|| anyhow::anyhow!("a usage"))?;
+    let header = KeyBlockHeader::new(
+        version,
+        usage,
+        Algorithm::Tdes,
+        ModeOfUse::EncryptAndDecrypt,
+        Exportability::NotExportable,
+    );
+    let block = wrap(protection, &header, &KEY_2, &PADDING, &WrapOptions::default())?;
+    let unwrapped = || unwrap(protection, black_box(block.as_bytes()), &ImportPolicy::default());
+    anyhow::ensure!(unwrapped()?.key.expose() == KEY_2, "a key block did not give its key back");
+    Ok(timing.ns(unwrapped))
 }
 
 /// From the issuer's master key: card key, session key, retail MAC.

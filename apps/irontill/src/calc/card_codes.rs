@@ -13,7 +13,7 @@ use paycrypto::card_verification::{
     dynamic_cvc3, dynamic_cvc3_iv,
 };
 use paycrypto::padding::Padding;
-use paycrypto::{CryptoError, TdesKey};
+use paycrypto::{BlockCipher, CryptoError, TdesKey};
 
 /// Clauses.
 const CVV: &str = "Visa PVN CVV; IBM CSNBCSG";

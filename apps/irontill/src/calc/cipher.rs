@@ -4,9 +4,7 @@ use clap::ValueEnum;
 use paycrypto::check_value::zero_block_check_value;
 use paycrypto::mac::{cbc_mac, cmac, cmac_subkeys};
 use paycrypto::padding::Padding;
-use paycrypto::{
-    AES_BLOCK_BYTES, AesKey, BlockCipher, CryptoError, DES_BLOCK_BYTES, Sm4Key, TdesKey, decrypt_ecb, encrypt_ecb,
-};
+use paycrypto::{AES_BLOCK_BYTES, AesKey, CryptoError, DES_BLOCK_BYTES, Sm4Key, TdesKey, decrypt_ecb, encrypt_ecb};
 
 /// Ciphers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -20,6 +20,8 @@ pub const CIPHER_KEYS: &[usize] = &[8, 16, 24, 32];
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// Longest HMAC key taken.
 pub const HMAC_KEY_BYTES_MAX: usize = 128;
+/// Longest key that a key block wraps: an RSA private key of 4096 bits and more.
+pub const WRAPPED_KEY_BYTES_MAX: usize = 4096;
 
 /// Begins a message that is given as text and not in hexadecimal.
 const TEXT_PREFIX: &str = "text:";
@@ -90,14 +92,14 @@ pub fn key(name: &str, text: &str, lengths: &[usize]) -> Result<Vec<u8>, Misuse>
     Err(misuse(name, format!("a key of {} bytes, expected {}", bytes.len(), allowed.join(", "))))
 }
 
-/// A test key of an HMAC: 1 to [`HMAC_KEY_BYTES_MAX`] bytes.
-pub fn hmac_key(name: &str, text: &str) -> Result<Vec<u8>, Misuse> {
+/// A test key of any length up to `bytes_max`.
+pub fn key_up_to(name: &str, text: &str, bytes_max: usize) -> Result<Vec<u8>, Misuse> {
     refuse_vault_key(name, text)?;
     let bytes = hex(name, text)?;
-    if (1..=HMAC_KEY_BYTES_MAX).contains(&bytes.len()) {
+    if (1..=bytes_max).contains(&bytes.len()) {
         return Ok(bytes);
     }
-    Err(misuse(name, format!("a key of {} bytes, expected 1 to {HMAC_KEY_BYTES_MAX}", bytes.len())))
+    Err(misuse(name, format!("a key of {} bytes, expected 1 to {bytes_max}", bytes.len())))
 }
 
 /// Refuses whatever names or holds a key of a vault: its handle, our key block, a key block of X9.143, a vault file.

@@ -168,7 +168,7 @@ impl Calculate for WrapArguments {
     fn calculate(&self) -> Result<Report, Misuse> {
         let header = KeyBlockHeader::parse(self.header.trim().as_bytes()).map_err(refused("header"))?.header;
         let kbpk = protection_key(header.version, &self.kbpk)?;
-        let key = input::hmac_key("key", &self.key)?;
+        let key = input::key_up_to("key", &self.key, input::WRAPPED_KEY_BYTES_MAX)?;
         let length_hiding = if self.show_length { LengthHiding::None } else { LengthHiding::LongestOfAlgorithm };
         let needed = padding_bytes_needed(header.version, header.algorithm, key.len(), length_hiding);
         let padding = match &self.padding {

@@ -311,7 +311,7 @@ pub fn show_unionpay(report: &mut Report, cipher: &Cipher, data: &[u8]) -> Resul
 impl MacArguments {
     fn setting(&self) -> Result<MacSetting, Misuse> {
         let read = |name: &str, text: &str| match self.algorithm.is_hmac() {
-            true => input::hmac_key(name, text),
+            true => input::key_up_to(name, text, input::HMAC_KEY_BYTES_MAX),
             false => input::key(name, text, input::CIPHER_KEYS),
         };
         let key = read("key", &self.key)?;

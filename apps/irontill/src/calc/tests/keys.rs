@@ -163,7 +163,10 @@ fn key_blocks_are_made_again() {
             padding,
         ];
         let results = [super::try_calc(&words), super::try_calc(&[&words[..], &["--show-length"]].concat())];
-        assert!(results.into_iter().flatten().any(|report| report.result == block), "{case}");
+        let made_again = results.iter().flatten().any(|report| report.result == block);
+        let refusals: Vec<String> =
+            results.iter().filter_map(|result| Some(result.as_ref().err()?.to_string())).collect();
+        assert!(made_again, "{}: {refusals:?}", case["id"]);
         made += 1;
     }
     assert!(made > 10, "{made}");

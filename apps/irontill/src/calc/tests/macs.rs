@@ -117,7 +117,7 @@ fn field_64_of_a_whole_message() {
         let report = calc(&["field-64", "--mak", text(case, "mac_key"), "--message", text(case, "data")]);
         assert!(report.agrees() && report.comparison.is_some());
         assert_eq!(report.value_of("field 64 in the message"), report.result);
-        let other = calc(&["field-64", "--mak", "C24A8FB57AA20122C24A8FB57AA20122", "--message", text(case, "data")]);
+        let other = calc(&["field-64", "--mak", "C24A8FB57AA20132C24A8FB57AA20132", "--message", text(case, "data")]);
         assert!(!other.agrees());
     }
 }

@@ -200,7 +200,10 @@ impl TestCard {
                 builder.push(tags::RESPONSE_FORMAT_1, &[&[self.aip, 0x00][..], &self.afl()].concat());
                 ok(builder.as_bytes())
             }
-            ins::READ_RECORD => ok(&self.record(command.p2 >> 3, command.p1)),
+            ins::READ_RECORD => match self.record(command.p2 >> 3, command.p1) {
+                Some(record) => ok(&record),
+                None => status(0x6A83),
+            },
             ins::INTERNAL_AUTHENTICATE => {
                 let signature = sign(ICC_MODULUS, ICC_PRIVATE, &self.dynamic_fields(&[]), &[&command.data]);
                 let mut builder = Builder::new();
@@ -227,16 +230,18 @@ impl TestCard {
         builder.into_bytes()
     }
 
-    fn record(&self, sfi: u8, number: u8) -> Vec<u8> {
+    /// None if there is no such record: a spoiled file locator asks for any.
+    fn record(&self, sfi: u8, number: u8) -> Option<Vec<u8>> {
+        let object = self.objects.get(usize::from(number).wrapping_sub(1));
+        if sfi != 1 && object.is_none() {
+            return None;
+        }
         let mut builder = Builder::new();
-        builder.push_template(tags::RECORD_TEMPLATE, |record| match sfi {
-            1 => record.push_encoded(&Self::signed_record()),
-            _ => {
-                let (tag, value) = &self.objects[usize::from(number) - 1];
-                record.push(*tag, value);
-            }
+        builder.push_template(tags::RECORD_TEMPLATE, |record| match object.filter(|_| sfi != 1) {
+            None => record.push_encoded(&Self::signed_record()),
+            Some((tag, value)) => record.push(*tag, value),
         });
-        builder.into_bytes()
+        Some(builder.into_bytes())
     }
 
     fn dynamic_fields(&self, combined: &[u8]) -> Vec<u8> {
