@@ -25,8 +25,11 @@ const NEVER_REACHES: &[(&str, &[&str])] = &[
     ("till", &["ped", "acquirer", "keys", "emv", "card", "paycrypto"]),
     ("ped", &["till", "acquirer", "paycrypto"]),
     ("acquirer", &["till", "ped", "pedlink", "emv", "card", "paycrypto"]),
-    ("irontill-host", &["till", "ped", "pedlink", "emv", "card", "reader", "vault-soft", "paycrypto"]),
-    ("irontill-terminal", &["acquirer", "issuer", "irontill-host", "vault-remote"]),
+    (
+        "irontill-host",
+        &["till", "ped", "pedlink", "emv", "card", "reader", "vault-soft", "vault-pkcs11", "vault-tpm", "paycrypto"],
+    ),
+    ("irontill-terminal", &["acquirer", "issuer", "irontill-host", "vault-remote", "vault-pkcs11"]),
     ("irontill-keys", &["link", "store-sqlite", "acquirer", "till", "ped", "rustls", "tokio"]),
 ];
 

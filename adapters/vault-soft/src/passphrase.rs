@@ -1,8 +1,9 @@
 //! The passphrase that opens a vault file.
 
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::private_file::{read_secret_line, write_private_file};
 use crate::secret_memory::SecretBytesBox;
-use crate::vault_file::{VaultFileError, read_private_file, write_private_file};
+use crate::vault_file::VaultFileError;
 use std::path::Path;
 use types::SecretBytes;
 use zeroize::Zeroizing;
@@ -43,9 +44,7 @@ impl Passphrase {
     /// # Errors
     /// [`VaultFileError`] if the file cannot be read, is open to others or holds no passphrase.
     pub fn from_file(path: &Path) -> Result<Self, VaultFileError> {
-        let content = read_private_file(path)?;
-        let line = content.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-        Self::new(SecretBytes::copy_from(line))
+        Self::new(read_secret_line(path)?)
     }
 
     /// Draws a passphrase and writes it to a new file with mode 0600.
@@ -63,6 +62,12 @@ impl Passphrase {
         write_private_file(path, line.expose())?;
         line.truncate(2 * GENERATED_BYTES);
         Ok(Self { bytes: line, drawn: true })
+    }
+
+    /// An explicit second copy.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { bytes: self.bytes.duplicate(), drawn: self.drawn }
     }
 
     pub(crate) fn expose(&self) -> &[u8] {

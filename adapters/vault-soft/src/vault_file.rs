@@ -1,36 +1,32 @@
 //! The sealed file that a vault's secrets live in.
 //!
-//! Layout: magic and version (8 bytes), iterations (4), salt (32), then the secrets sealed by AES-256-GCM-SIV under the
-//! PBKDF2 key with everything before as associated data. Written to a temporary name, fsynced, renamed, directory
-//! fsynced: a power cut leaves the old file or the new one.
+//! Version 2: magic and version (8 bytes), custody (1), length (2) and bytes of the data key as the custody sealed it,
+//! then the secrets sealed by AES-256-GCM-SIV under the data key with everything before as associated data. Version 1
+//! was sealed by a passphrase directly ([`PassphraseCustody`] reads it). Written to a temporary name, fsynced,
+//! published, directory fsynced: a power cut leaves the old file or the new one.
 
+use crate::audit_trail::AuditError;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::passphrase::Passphrase;
+use crate::passphrase_custody::PassphraseCustody;
+use crate::private_file::{read_private_file, replace_private_file, write_private_file};
 use crate::sealing::SealingKey;
 use crate::secrets::MasterSecrets;
-use aws_lc_rs::pbkdf2;
+use keys::{CustodyFailure, CustodyKind, MasterCustody};
 use machine::wire::Encode;
 use paycrypto::mac::HmacSha256Key;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::num::NonZeroU32;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use types::SecretBytes;
 use zeroize::Zeroizing;
 
-const MAGIC: [u8; 8] = *b"ITVAULT\x01";
-const SALT_BYTES: usize = 32;
-const HEADER_BYTES: usize = MAGIC.len() + 4 + SALT_BYTES;
-/// PBKDF2-HMAC-SHA-256 rounds under a passphrase that a person chose (OWASP's 2023 figure).
-const ITERATIONS_CHOSEN: NonZeroU32 = NonZeroU32::new(600_000).expect("not zero");
-/// Rounds under a passphrase drawn with 256 bits, which stretching cannot improve.
-const ITERATIONS_DRAWN: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
-/// A file may not order more rounds than this: it would only be a way to keep the process busy.
-const ITERATIONS_MAX: u32 = 10_000_000;
-const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Permission bits of anybody but the owner.
-const FOREIGN_PERMISSIONS: u32 = 0o077;
-const PRIVATE_MODE: u32 = 0o600;
+const MAGIC: [u8; 7] = *b"ITVAULT";
+const VERSION_1: u8 = 1;
+const VERSION_2: u8 = 2;
+/// What the data key is sealed for; the custody's number follows.
+const DATA_KEY_LABEL: &[u8] = b"irontill vault file 2 data key\0";
+const DATA_KEY_BYTES: usize = 32;
+/// The empty label means a file of version 1 to [`PassphraseCustody`].
+const VERSION_1_LABEL: &[u8] = b"";
 
 /// Why a vault file could not be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +45,25 @@ pub enum VaultFileError {
     /// Not a vault file, wrong passphrase, or altered: the three cannot be told apart.
     #[error("not a vault file, wrong passphrase, or altered")]
     NotAuthentic,
+    /// The file says that another kind of custody holds it.
+    #[error("this vault is in the custody of a {file}, not of a {given}")]
+    OtherCustody {
+        /// What the file says.
+        file: CustodyKind,
+        /// What was to open it.
+        given: CustodyKind,
+    },
+    /// The custody did not do its part.
+    #[error("{custody}: {failure}")]
+    Custody {
+        /// Which custody.
+        custody: String,
+        /// Why.
+        failure: CustodyFailure,
+    },
+    /// The vault's audit trail does not take the record of what was to be done.
+    #[error("audit: {0}")]
+    Audit(#[from] AuditError),
     /// The passphrase is too short or too long.
     #[error("the passphrase must have 14 to 1024 bytes")]
     Passphrase,
@@ -57,89 +72,158 @@ pub enum VaultFileError {
     Entropy,
 }
 
-fn io_error(path: &Path) -> impl Fn(std::io::Error) -> VaultFileError + '_ {
-    move |cause| VaultFileError::Io { path: path.to_owned(), cause }
-}
-
-/// Reads a file that must belong to its owner alone.
-pub(crate) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultFileError> {
-    let file = File::open(path).map_err(io_error(path))?;
-    let mode = file.metadata().map_err(io_error(path))?.mode() & 0o7777;
-    if mode & FOREIGN_PERMISSIONS != 0 {
-        return Err(VaultFileError::Permissions(path.to_owned(), mode));
+/// A custody's failure as this file's error.
+fn of_custody(custody: &dyn MasterCustody) -> impl Fn(CustodyFailure) -> VaultFileError + use<> {
+    let custody = custody.describe().to_string();
+    move |failure| match failure {
+        CustodyFailure::NotAuthentic => VaultFileError::NotAuthentic,
+        failure => VaultFileError::Custody { custody: custody.clone(), failure },
     }
-    // Room for all and one to notice the end by: a vector that grows leaves what it held behind.
-    let size = usize::try_from(file.metadata().map_err(io_error(path))?.len().min(FILE_BYTES_MAX));
-    let mut content = Zeroizing::new(Vec::with_capacity(size.unwrap_or_default() + 1));
-    file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(io_error(path))?;
-    Ok(content)
 }
 
-/// Writes a new private file so that it is there whole or not at all. Refuses to replace one.
-pub(crate) fn write_private_file(path: &Path, content: &[u8]) -> Result<(), VaultFileError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".new.{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = write_and_link(path, &temporary, content);
-    // Gone already if nothing failed before the link; a left-over is only litter.
-    let _ = std::fs::remove_file(&temporary);
-    written.map_err(io_error(path))?;
-    sync_directory(path).map_err(io_error(path))
-}
-
-fn write_and_link(path: &Path, temporary: &Path, content: &[u8]) -> std::io::Result<()> {
-    // Only a crashed process of the same number can have left one behind.
-    let _ = std::fs::remove_file(temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_MODE).open(temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    // Unlike a rename, a link fails if the name is taken: a vault is never overwritten.
-    std::fs::hard_link(temporary, path)
-}
-
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn file_key(passphrase: &Passphrase, iterations: NonZeroU32, salt: &[u8]) -> SealingKey {
-    let mut bytes = Zeroizing::new([0; 32]);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, passphrase.expose(), &mut *bytes);
-    SealingKey::derive(&HmacSha256Key::new(&*bytes), b"vault file")
-}
-
-/// Seals secrets into a new file with mode 0600.
+/// Seals secrets into a new file with mode 0600, in the custody of a passphrase.
 ///
 /// # Errors
 /// [`VaultFileError`]; a file that is there already is never replaced.
 pub fn create(path: &Path, passphrase: &Passphrase, secrets: &MasterSecrets) -> Result<(), VaultFileError> {
-    let mut salt = [0; SALT_BYTES];
-    SystemEntropy.fill(&mut salt).map_err(|_| VaultFileError::Entropy)?;
-    let iterations = if passphrase.is_drawn() { ITERATIONS_DRAWN } else { ITERATIONS_CHOSEN };
-    let mut content = [&MAGIC[..], &iterations.get().to_be_bytes(), &salt].concat();
-    let key = file_key(passphrase, iterations, &salt);
-    let plaintext = Zeroizing::new(secrets.to_bytes());
-    let sealed = key.seal(&SystemEntropy, &content, &plaintext).map_err(|_| VaultFileError::Entropy)?;
-    content.extend_from_slice(&sealed);
-    write_private_file(path, &content)
+    create_under(path, &mut PassphraseCustody::new(passphrase.duplicate()), secrets)
 }
 
-/// Opens a vault file.
+/// Opens a vault file in the custody of a passphrase.
 ///
 /// # Errors
-/// [`VaultFileError::Permissions`] if others may access it, [`VaultFileError::NotAuthentic`] if passphrase or file is
-/// not the right one, [`VaultFileError::Io`].
+/// As [`open_under`].
 pub fn open(path: &Path, passphrase: &Passphrase) -> Result<MasterSecrets, VaultFileError> {
-    let content = read_private_file(path)?;
-    let (header, sealed) = content.split_at_checked(HEADER_BYTES).ok_or(VaultFileError::NotAuthentic)?;
-    let (magic, rest) = header.split_at(MAGIC.len());
-    let (iterations, salt) = rest.split_first_chunk::<4>().ok_or(VaultFileError::NotAuthentic)?;
-    let iterations = u32::from_be_bytes(*iterations);
-    if magic != MAGIC || iterations > ITERATIONS_MAX {
-        return Err(VaultFileError::NotAuthentic);
+    open_under(path, &mut PassphraseCustody::new(passphrase.duplicate()))
+}
+
+/// Seals secrets into a new file with mode 0600. The custody's key must be there ([`MasterCustody::prepare`]).
+///
+/// # Errors
+/// [`VaultFileError`]; a file that is there already is never replaced.
+pub fn create_under(
+    path: &Path,
+    custody: &mut dyn MasterCustody,
+    secrets: &MasterSecrets,
+) -> Result<(), VaultFileError> {
+    write_private_file(path, &sealed_content(custody, secrets)?)
+}
+
+/// Opens a vault file of any version.
+///
+/// # Errors
+/// [`VaultFileError::Permissions`] if others may access it, [`VaultFileError::OtherCustody`] if it is held by another
+/// kind of custody, [`VaultFileError::NotAuthentic`] if passphrase or file is not the right one,
+/// [`VaultFileError::Custody`] if the custody cannot do its part, [`VaultFileError::Io`].
+pub fn open_under(path: &Path, custody: &mut dyn MasterCustody) -> Result<MasterSecrets, VaultFileError> {
+    open_content(&read_private_file(path)?, custody)
+}
+
+/// Which kind of custody holds a vault file. What the file says is believed only when it is opened.
+///
+/// # Errors
+/// [`VaultFileError`].
+pub fn custody_of(path: &Path) -> Result<CustodyKind, VaultFileError> {
+    Ok(match Layout::parse(&read_private_file(path)?)? {
+        Layout::Version1 => CustodyKind::Passphrase,
+        Layout::Version2 { custody, .. } => custody,
+    })
+}
+
+/// Hands a vault over to another custody, or to the same one's next key: opens it under `from`, seals it with a fresh
+/// data key under `to`, checks that it opens again, and only then replaces the file. The secrets stay the same, so
+/// every key block made before still opens. A key that `from` no longer needs may be destroyed after that. Leaves no
+/// record; [`crate::hand_over`] does.
+///
+/// # Errors
+/// [`VaultFileError`]; the old file is untouched then, unless only syncing its folder failed.
+pub fn reseal(path: &Path, from: &mut dyn MasterCustody, to: &mut dyn MasterCustody) -> Result<(), VaultFileError> {
+    reseal_after(path, from, to, &|_| Ok(()))
+}
+
+/// As [`reseal`]; what `before` does comes last before the file is replaced.
+pub(crate) fn reseal_after(
+    path: &Path,
+    from: &mut dyn MasterCustody,
+    to: &mut dyn MasterCustody,
+    before: &dyn Fn(&MasterSecrets) -> Result<(), VaultFileError>,
+) -> Result<(), VaultFileError> {
+    let secrets = open_under(path, from)?;
+    to.prepare().map_err(of_custody(to))?;
+    let content = sealed_content(to, &secrets)?;
+    open_content(&content, to)?;
+    before(&secrets)?;
+    replace_private_file(path, &content)
+}
+
+fn sealed_content(custody: &mut dyn MasterCustody, secrets: &MasterSecrets) -> Result<Vec<u8>, VaultFileError> {
+    let mut data_key = Zeroizing::new([0; DATA_KEY_BYTES]);
+    SystemEntropy.fill(&mut *data_key).map_err(|_| VaultFileError::Entropy)?;
+    let kind = custody.describe().kind;
+    let sealed_key =
+        custody.seal(&data_key_label(kind), &SecretBytes::copy_from(&*data_key)).map_err(of_custody(custody))?;
+    let length = u16::try_from(sealed_key.len()).map_err(|_| VaultFileError::NotAuthentic)?;
+    let mut content = [&MAGIC[..], &[VERSION_2, kind.number()], &length.to_be_bytes(), &sealed_key].concat();
+    let plaintext = Zeroizing::new(secrets.to_bytes());
+    let sealed =
+        file_key(&*data_key).seal(&SystemEntropy, &content, &plaintext).map_err(|_| VaultFileError::Entropy)?;
+    content.extend_from_slice(&sealed);
+    Ok(content)
+}
+
+fn open_content(content: &[u8], custody: &mut dyn MasterCustody) -> Result<MasterSecrets, VaultFileError> {
+    let layout = Layout::parse(content)?;
+    let given = custody.describe().kind;
+    let plaintext = match layout {
+        Layout::Version1 if given == CustodyKind::Passphrase => {
+            custody.open(VERSION_1_LABEL, content).map_err(of_custody(custody))?
+        }
+        Layout::Version1 => return Err(VaultFileError::OtherCustody { file: CustodyKind::Passphrase, given }),
+        Layout::Version2 { custody: file, .. } if file != given => {
+            return Err(VaultFileError::OtherCustody { file, given });
+        }
+        Layout::Version2 { header, sealed_key, sealed, .. } => {
+            let data_key = custody.open(&data_key_label(given), sealed_key).map_err(of_custody(custody))?;
+            let opened = file_key(data_key.expose()).open(header, sealed);
+            SecretBytes::copy_from(&opened.map_err(|_| VaultFileError::NotAuthentic)?)
+        }
+    };
+    MasterSecrets::from_bytes(plaintext.expose()).map_err(|_| VaultFileError::NotAuthentic)
+}
+
+fn data_key_label(kind: CustodyKind) -> Vec<u8> {
+    [DATA_KEY_LABEL, &[kind.number()]].concat()
+}
+
+fn file_key(data_key: &[u8]) -> SealingKey {
+    SealingKey::derive(&HmacSha256Key::new(data_key), b"vault file 2")
+}
+
+/// A vault file taken apart.
+enum Layout<'a> {
+    /// Sealed by a passphrase as a whole.
+    Version1,
+    /// Sealed under a data key that a custody sealed.
+    Version2 { custody: CustodyKind, header: &'a [u8], sealed_key: &'a [u8], sealed: &'a [u8] },
+}
+
+impl<'a> Layout<'a> {
+    fn parse(content: &'a [u8]) -> Result<Self, VaultFileError> {
+        Self::parsed(content).ok_or(VaultFileError::NotAuthentic)
     }
-    let iterations = NonZeroU32::new(iterations).ok_or(VaultFileError::NotAuthentic)?;
-    let plaintext =
-        file_key(passphrase, iterations, salt).open(header, sealed).map_err(|_| VaultFileError::NotAuthentic)?;
-    MasterSecrets::from_bytes(&plaintext).map_err(|_| VaultFileError::NotAuthentic)
+
+    fn parsed(content: &'a [u8]) -> Option<Self> {
+        let (version, rest) = content.strip_prefix(&MAGIC)?.split_first()?;
+        match *version {
+            VERSION_1 => Some(Self::Version1),
+            VERSION_2 => {
+                let (kind, rest) = rest.split_first()?;
+                let (length, rest) = rest.split_first_chunk::<2>()?;
+                let (sealed_key, sealed) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+                let header = &content[..content.len() - sealed.len()];
+                Some(Self::Version2 { custody: CustodyKind::from_number(*kind)?, header, sealed_key, sealed })
+            }
+            _ => None,
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! The sealed file: what it keeps, and what it refuses.
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+use keys::CustodyKind;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use types::SecretBytes;
 use vault_soft::{
-    LocalKeys, MasterSecrets, Passphrase, SoftVault, SystemClock, SystemEntropy, VaultFileError, VaultKind, vault_file,
+    LocalKeys, MasterSecrets, Passphrase, PassphraseCustody, SoftVault, SystemClock, SystemEntropy, VaultFileError,
+    VaultKind, vault_file,
 };
 
 struct Folder(PathBuf);
@@ -73,15 +75,15 @@ fn altered_and_cut_files_are_refused() {
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).unwrap();
     vault_file::create(&path, &phrase, &secrets).unwrap();
     let content = fs::read(&path).unwrap();
-    // Magic, rounds, salt, nonce, ciphertext, tag: one byte of each.
-    for at in [0, 9, 20, 48, 60, content.len() - 1] {
+    // Magic, version, length, the data key's magic, rounds, salt, nonce, ciphertext, tag; the secrets' nonce and tag.
+    for at in [0, 7, 9, 12, 20, 25, 60, 80, 100, 130, content.len() - 1] {
         let mut altered = content.clone();
         altered[at] ^= 0x40;
         fs::write(&path, &altered).unwrap();
         let opened = vault_file::open(&path, &phrase);
         assert!(matches!(opened, Err(VaultFileError::NotAuthentic)), "byte {at}");
     }
-    for length in [0, 7, 44, content.len() - 1] {
+    for length in [0, 7, 8, 9, 10, 11, 44, 120, content.len() - 1] {
         fs::write(&path, &content[..length]).unwrap();
         let opened = vault_file::open(&path, &phrase);
         assert!(matches!(opened, Err(VaultFileError::NotAuthentic)), "length {length}");
@@ -109,4 +111,61 @@ fn files_open_to_others_are_refused() {
 fn short_passphrases_are_refused() {
     let short = Passphrase::new(SecretBytes::copy_from(b"thirteenbytes"));
     assert!(matches!(short, Err(VaultFileError::Passphrase)));
+}
+
+/// Vault files that release 0.1.0 wrote, their passphrase and what came out of the vaults that they hold.
+const RELEASE_0_1_0: [(&str, &str); 2] = [
+    ("terminal-0.1.0.vault", "e5e354f6a6e505654b44a5b8d2e2818e"),
+    ("host-0.1.0.vault", "33280e0d7386b27ce0cba7ed1145ddda"),
+];
+const PASSPHRASE_0_1_0: &str = "fixture of version 1";
+
+fn fixture(folder: &Folder, name: &str) -> PathBuf {
+    let path = folder.0.join(name);
+    fs::copy(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), &path).unwrap();
+    // Version control does not keep the mode.
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+#[test]
+fn vault_files_of_0_1_0_open_for_ever() {
+    let folder = Folder::new("0.1.0");
+    for (name, expected) in RELEASE_0_1_0 {
+        let path = fixture(&folder, name);
+        assert_eq!(vault_file::custody_of(&path).unwrap(), CustodyKind::Passphrase);
+        let secrets = vault_file::open(&path, &passphrase(PASSPHRASE_0_1_0)).unwrap();
+        assert_eq!(token(secrets).to_string(), expected);
+        let wrong = vault_file::open(&path, &passphrase("fixture of version 2"));
+        assert!(matches!(wrong, Err(VaultFileError::NotAuthentic)));
+    }
+}
+
+#[test]
+fn an_old_file_is_handed_over_to_another_passphrase() {
+    let folder = Folder::new("reseal");
+    let path = fixture(&folder, RELEASE_0_1_0[1].0);
+    let custody = |text: &str| PassphraseCustody::new(passphrase(text));
+    let mut wrong = custody("fixture of version 2");
+    let failed = vault_file::reseal(&path, &mut wrong, &mut custody("the next passphrase"));
+    assert!(matches!(failed, Err(VaultFileError::NotAuthentic)));
+    vault_file::reseal(&path, &mut custody(PASSPHRASE_0_1_0), &mut custody("the next passphrase")).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(matches!(vault_file::open(&path, &passphrase(PASSPHRASE_0_1_0)), Err(VaultFileError::NotAuthentic)));
+    let secrets = vault_file::open(&path, &passphrase("the next passphrase")).unwrap();
+    assert_eq!(token(secrets).to_string(), RELEASE_0_1_0[1].1);
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "no temporary file stays");
+}
+
+#[test]
+fn a_file_in_another_custody_says_so() {
+    let folder = Folder::new("custody");
+    let path = folder.0.join("vault");
+    let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).unwrap();
+    vault_file::create(&path, &passphrase("correct horse battery"), &secrets).unwrap();
+    let mut content = fs::read(&path).unwrap();
+    content[8] = CustodyKind::Tpm.number();
+    fs::write(&path, &content).unwrap();
+    let opened = vault_file::open(&path, &passphrase("correct horse battery")).unwrap_err();
+    assert_eq!(opened.to_string(), "this vault is in the custody of a tpm, not of a passphrase");
 }

@@ -4,11 +4,14 @@
 //!   serves, and leaves cleanly.
 //! * **Knows:** paths, users, signals.
 //! * **Never:** decides what a key may do (`vault-soft`) or who may say what (`keys`), writes a secret anywhere.
-//! * **Start here:** [`run`]; [`create_vault`] once before.
+//! * **Start here:** [`run`]; [`create_vault`] once before; [`custody()`] for what opens the vault.
 //!
 //! The vault file, written once, and the audit trail beside it survive it: it may be killed at any moment.
 
 mod bare;
+mod command_line;
+mod custody;
+mod custody_process;
 mod files;
 mod hardening;
 mod log;
@@ -16,12 +19,15 @@ mod sandbox;
 mod system_calls;
 mod user;
 
+pub use command_line::command_line;
+pub use custody::{custody, reseal_vault};
 pub use hardening::harden;
 pub use user::AsRoot;
 pub use vault_soft::{verify_audit_head, verify_record};
 
 use anyhow::{Context, ensure};
-use keys::{Beginning, Caller, Command, PinTranslationPolicy, Reply};
+use custody_process::CustodyProcess;
+use keys::{Beginning, Caller, Command, CustodyAddress, CustodyKind, MasterCustody, PinTranslationPolicy, Reply};
 use sandbox::{Enforcement, Sandbox};
 use signal_hook::iterator::Signals;
 use std::io::Read;
@@ -33,9 +39,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use types::SecretBytes;
 use vault_remote::{BatchExecutor, BoundSockets, KeyServer, ListenerConfig, Parting, ServerEvent};
 use vault_soft::{
-    AuditError, AuditFiles, MasterSecrets, Passphrase, SecretBytesBox, SecretMemory, SoftVault, SystemClock,
-    SystemEntropy, VaultKind, audit_paths, begin_audit, keep_crypto_heap_secret, secret_memory, set_audit_aside,
-    vault_file, with_clean_stack,
+    AuditError, AuditFiles, MasterSecrets, Passphrase, PassphraseCustody, SecretBytesBox, SecretMemory, SoftVault,
+    SystemClock, SystemEntropy, VaultKind, audit_paths, begin_audit, keep_crypto_heap_secret, secret_memory,
+    set_audit_aside, vault_file, with_clean_stack,
 };
 
 /// What is appended to the host's socket path to give the administration's.
@@ -57,9 +63,11 @@ pub struct KeyProcessConfig {
     pub administration_socket: Option<PathBuf>,
     /// The sealed vault file.
     pub vault_file: PathBuf,
-    /// File with the passphrase; without one, the first line of standard input.
+    /// Who keeps the key above the vault's secrets, as an address (docs/how-to/custody.md); by default a passphrase.
+    pub custody: Option<String>,
+    /// File with the passphrase; without one, the first line of standard input. Only for the default custody.
     pub passphrase_file: Option<PathBuf>,
-    /// Makes passphrase file and vault file first if they are missing.
+    /// Makes what is missing first: the vault file, and the custody's key or the passphrase file.
     pub create: bool,
     /// Users that may connect as the host, beside the process's own.
     pub allowed_uids: Vec<u32>,
@@ -93,6 +101,7 @@ impl KeyProcessConfig {
             socket: socket.into(),
             administration_socket: None,
             vault_file: vault_file.into(),
+            custody: None,
             passphrase_file: Some(passphrase_file.into()),
             create: false,
             allowed_uids: Vec::new(),
@@ -142,7 +151,22 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     } else {
         Passphrase::generate_file(passphrase_path)
     };
-    let passphrase = passphrase.context("passphrase file")?;
+    make_vault(vault_path, &mut PassphraseCustody::new(passphrase.context("passphrase file")?))
+}
+
+/// Makes the custody's key if it is missing, and a host's vault file under it. Does nothing if the vault file is there.
+///
+/// # Errors
+/// If the custody does not do its part or a file cannot be written.
+pub fn create_vault_under(vault_path: &Path, custody: &mut dyn MasterCustody) -> anyhow::Result<()> {
+    if vault_path.exists() {
+        return Ok(());
+    }
+    custody.prepare().with_context(|| custody.describe().to_string())?;
+    make_vault(vault_path, custody)
+}
+
+fn make_vault(vault_path: &Path, custody: &mut dyn MasterCustody) -> anyhow::Result<()> {
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).context("drawing the master key")?;
     let secrets = secrets.with_audit();
     // The trail first: a vault file that wants one is never there without it. A trail without a vault is of a vault
@@ -154,7 +178,7 @@ pub fn create_vault(vault_path: &Path, passphrase_path: &Path) -> anyhow::Result
     } else {
         begin_audit(&secrets, Box::new(AuditFiles::open(vault_path)?), Beginning::Fresh, &clock)?;
     }
-    vault_file::create(vault_path, &passphrase, &secrets).context("writing the vault file")
+    vault_file::create_under(vault_path, custody, &secrets).context("writing the vault file")
 }
 
 fn passphrase(config: &KeyProcessConfig) -> anyhow::Result<Passphrase> {
@@ -217,15 +241,47 @@ const AUDIT_ADVICE: &str = "nothing is served; see docs/how-to/key-ceremony.md, 
 /// # Errors
 /// If the vault does not open, a process serves it, or the files cannot be moved.
 pub fn set_vault_audit_aside(config: &KeyProcessConfig, reason: &str) -> anyhow::Result<Option<PathBuf>> {
-    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    let secrets = open_secrets(config, &mut *custody_of(config, custody)?)?;
     Ok(set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?)
 }
 
-fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
-    if let (true, Some(passphrase_path)) = (config.create, &config.passphrase_file) {
+/// How the custody at an address is had.
+type Asking = fn(&str) -> anyhow::Result<Box<dyn MasterCustody>>;
+
+/// In a process that is about to serve: a passphrase is read here, a device is asked elsewhere.
+fn custody_for_serving(address: &str) -> anyhow::Result<Box<dyn MasterCustody>> {
+    let is_device = CustodyAddress::parse(address)?.kind() != CustodyKind::Passphrase;
+    if is_device { CustodyProcess::start(address) } else { custody(address) }
+}
+
+/// What was named, or the passphrase.
+fn custody_of(config: &KeyProcessConfig, asking: Asking) -> anyhow::Result<Box<dyn MasterCustody>> {
+    match &config.custody {
+        Some(address) => asking(address),
+        None => Ok(Box::new(PassphraseCustody::new(passphrase(config)?))),
+    }
+}
+
+fn open_secrets(config: &KeyProcessConfig, custody: &mut dyn MasterCustody) -> anyhow::Result<MasterSecrets> {
+    vault_file::open_under(&config.vault_file, custody).context("opening the vault file")
+}
+
+/// Makes what is missing if that was asked for, and opens the vault file. The custody is asked here and let go: a process
+/// that serves holds no session and no connection to it, and the sandbox would not let it have one.
+fn secrets(config: &KeyProcessConfig) -> anyhow::Result<MasterSecrets> {
+    if let (true, None, Some(passphrase_path)) = (config.create, &config.custody, &config.passphrase_file) {
         create_vault(&config.vault_file, passphrase_path)?;
     }
-    let secrets = vault_file::open(&config.vault_file, &passphrase(config)?).context("opening the vault file")?;
+    let mut custody = custody_of(config, custody_for_serving)?;
+    if config.create && config.custody.is_some() {
+        create_vault_under(&config.vault_file, &mut *custody)?;
+    }
+    log::line(&format!("opening custody={}", custody.describe()));
+    open_secrets(config, &mut *custody)
+}
+
+fn open_vault(config: &KeyProcessConfig) -> anyhow::Result<Vault> {
+    let secrets = secrets(config)?;
     if let Some(reason) = &config.set_audit_aside {
         let aside = set_audit_aside(&secrets, &config.vault_file, reason, &SystemClock::default())?;
         log::line(&format!("audit set-aside={}", aside.unwrap_or_default().display()));
@@ -306,11 +362,10 @@ pub fn run(config: &KeyProcessConfig) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_and_say(config: &KeyProcessConfig, ready: impl FnOnce()) -> anyhow::Result<()> {
-    hardening::harden().context("hardening the process")?;
-    let environment_shed = bare::shed(&config.kept_environment);
-    settle_user(config)?;
-    let memory_locked = hardening::lock_memory();
-    let crypto_heap_secret = keep_crypto_heap_secret();
+    if custody_process::answer_if_asked()? {
+        return Ok(());
+    }
+    let Settled { environment_shed, memory_locked, crypto_heap_secret } = settle(config)?;
     // Signals are caught before anything exists that would have to be cleaned up, and watched by a thread only once the
     // sandbox holds this one: it holds what this one starts.
     let signals = catch_signals()?;
@@ -324,6 +379,37 @@ pub fn run_and_say(config: &KeyProcessConfig, ready: impl FnOnce()) -> anyhow::R
     log::line(&protection.line());
     ensure!(!config.strict || protection.is_complete(), "not every protection is in force");
     serve(config, vault, sockets, signals, ready)
+}
+
+/// Hands the vault over to the custody at `to` instead of serving it, in a process of its own that is as bare and of
+/// the same user as one that serves. Destroys the key that held it before, if asked to.
+///
+/// # Errors
+/// As [`reseal_vault`], and if the process cannot be hardened.
+pub fn reseal(config: &KeyProcessConfig, to: &str, destroy_old_key: bool) -> anyhow::Result<()> {
+    if custody_process::answer_if_asked()? {
+        return Ok(());
+    }
+    settle(config)?;
+    let (mut old, mut new) = (custody_of(config, custody_for_serving)?, custody_for_serving(to)?);
+    custody::reseal_between(&config.vault_file, &mut *old, &mut *new, destroy_old_key)?;
+    log::line(&format!("handed-over from={} to={}", old.describe(), new.describe()));
+    Ok(())
+}
+
+/// What the process could give up before it touches a key.
+struct Settled {
+    environment_shed: bool,
+    memory_locked: bool,
+    crypto_heap_secret: bool,
+}
+
+fn settle(config: &KeyProcessConfig) -> anyhow::Result<Settled> {
+    hardening::harden().context("hardening the process")?;
+    let environment_shed = bare::shed(&config.kept_environment);
+    settle_user(config)?;
+    let memory_locked = hardening::lock_memory();
+    Ok(Settled { environment_shed, memory_locked, crypto_heap_secret: keep_crypto_heap_secret() })
 }
 
 fn serve(

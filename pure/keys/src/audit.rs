@@ -425,6 +425,13 @@ acts! {
         /// The distribution host's public key.
         host: [u8; 32],
     },
+    /// The vault file was handed from one custody to another, or to the same one's next key.
+    VaultResealed = 21 {
+        /// Who held it.
+        from: String,
+        /// Who holds it now.
+        to: String,
+    },
 }
 
 /// One record's content.

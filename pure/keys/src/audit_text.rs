@@ -39,6 +39,7 @@ impl AuditAct {
                 format!("an older trail (SHA-256 {}) was set aside: {reason}", hex(digest))
             }
             AuditAct::VaultOpened { program } => program.clone(),
+            AuditAct::VaultResealed { from, to } => format!("from {from} to {to}"),
             AuditAct::TornRecordRemoved { bytes } => format!("{bytes} bytes"),
             AuditAct::KeyMade { command, key, parents } if parents.is_empty() => format!("{key} by {command}"),
             AuditAct::KeyMade { command, key, parents } => format!("{key} by {command} under {}", joined(parents)),

@@ -15,6 +15,7 @@ mod card;
 mod ceremony;
 mod command;
 mod custodian;
+mod custody;
 mod dukpt;
 mod interchange;
 mod lineage;
@@ -47,6 +48,10 @@ pub use command::{AuthenticationKey, Command, CommandKind, MacAlgorithm, SealedA
 pub use custodian::{
     CUSTODIAN_NAME_BYTES_MAX, CUSTODIAN_PASSPHRASE_BYTES_MAX, CUSTODIAN_PASSPHRASE_BYTES_MIN, CUSTODIANS_MAX,
     CustodianLine, CustodianList, CustodianName, CustodianProof,
+};
+pub use custody::{
+    AddressError, CUSTODY_LABEL_BYTES_MAX, CUSTODY_SECRET_BYTES_MAX, CustodyAddress, CustodyDescription,
+    CustodyFailure, CustodyKind, MasterCustody, check_sealable,
 };
 pub use dukpt::{
     AES_KSN_BYTES, AccountDataForm, DukptDirection, DukptKey, DukptMacAlgorithm, KSN_MARK_BYTES_MAX, Ksn, KsnFreshness,

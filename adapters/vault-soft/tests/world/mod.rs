@@ -154,7 +154,11 @@ fn issuer_kek(host: &SoftVault) -> (KeyBlock<KeyEncryption>, TdesKey) {
 
 /// A world of its own, for tests that use limits up.
 pub fn build() -> World {
-    let (host, ped) = (vault(VaultKind::Host), vault(VaultKind::Terminal));
+    world_of(vault(VaultKind::Host), vault(VaultKind::Terminal))
+}
+
+/// A world around two vaults.
+pub fn world_of(host: Arc<SoftVault>, ped: Arc<SoftVault>) -> World {
     let (kek, ped_kek) = transported_kek(&host, &ped, TERMINAL);
     let (kek, ped_kek) = (typed::<KeyEncryption>(kek), typed::<KeyEncryption>(ped_kek));
     let tmk = generate(&host, Usage::TerminalMaster, Algorithm::TdesDouble, TERMINAL, true);
