@@ -15,7 +15,6 @@ const EXPLAINING_LIVES: u64 = 20;
 
 /// Something that waits to be handled by one of the two machines.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once and never stored in number")]
 pub enum Waiting {
     /// By the till.
     Till(till::Event),
@@ -24,7 +23,6 @@ pub enum Waiting {
 }
 
 /// What came out of a step, to be carried out one by one.
-#[expect(clippy::large_enum_variant, reason = "moved once and never stored in number")]
 pub enum Effect {
     /// Of the till.
     Till(till::Effect),
