@@ -65,10 +65,16 @@ pub fn checked_key(header: &KeyHeader, bytes: &[u8]) -> Result<KeyBytes, Refusal
     if !header.usage.suits(header.algorithm) {
         return Err(Refusal::WrongKey);
     }
-    if bytes.len() != header.algorithm.key_bytes() || (header.algorithm.is_des() && is_weak_tdes_key(bytes)) {
+    let weak = header.algorithm.is_des() && is_weak_tdes_key(bytes);
+    if bytes.len() != header.algorithm.key_bytes() || weak || is_all_zero(bytes) {
         return Err(Refusal::Parameter);
     }
     KeyBytes::new(bytes).map_err(of_crypto)
+}
+
+/// No key of any algorithm: what is left of one that was wiped or never drawn.
+fn is_all_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |seen, byte| seen | byte) == 0
 }
 
 /// Draws a key that fits the header; DES keys get odd parity.
@@ -167,3 +173,28 @@ pub fn unwrap(sealing: &SealingKey, block: &AnyKeyBlock) -> Result<KeyBytes, Ref
 }
 
 const _: () = assert!(LONGEST_KEY_BYTES == paycrypto::key_material::KEY_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keys::{Owner, Validity};
+
+    #[test]
+    fn no_key_is_all_zero_and_no_des_key_is_weak() {
+        let header = |usage, algorithm| KeyHeader {
+            usage,
+            algorithm,
+            exportable: false,
+            owner: Owner::new("12345678").unwrap(),
+            version: 1,
+            validity: Validity::default(),
+        };
+        let (aes, tdes) =
+            (header(Usage::MessageCmac, Algorithm::Aes128), header(Usage::MessageMac, Algorithm::TdesDouble));
+        assert!(checked_key(&aes, &[1; 16]).is_ok());
+        assert_eq!(checked_key(&aes, &[0; 16]).err(), Some(Refusal::Parameter));
+        assert_eq!(checked_key(&aes, &[1; 15]).err(), Some(Refusal::Parameter));
+        assert_eq!(checked_key(&tdes, &[0x23; 16]).err(), Some(Refusal::Parameter), "two equal halves");
+        assert_eq!(checked_key(&tdes, &[0; 16]).err(), Some(Refusal::Parameter));
+    }
+}
