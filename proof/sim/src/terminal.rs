@@ -15,7 +15,6 @@ const EXPLAINING_LIVES: u64 = 20;
 
 /// Something that waits to be handled by one of the two machines.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once and never stored in number")]
 pub enum Waiting {
     /// By the till.
     Till(till::Event),
