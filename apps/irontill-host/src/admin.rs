@@ -362,7 +362,8 @@ impl Admin {
     }
 
     /// Rotation of a terminal's master key, first half: makes the next version and envelopes it for the terminal that signed the
-    /// request. Nothing changes at the host.
+    /// request. Nothing changes at the host. A terminal's rotations come one after another: once a later one has begun, an earlier
+    /// one is not finished any more.
     ///
     /// # Errors
     /// [`AdminError`].

@@ -1,6 +1,8 @@
 //! `irontill host`: the host alone, and what its operators do on a system's folder.
 
+use crate::bureau;
 use crate::system::{Folder, System};
+use crate::till_point::{TillPoint, rotate_master_key};
 use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -32,6 +34,18 @@ pub enum HostCommand {
         /// Folder of the system.
         #[arg(long)]
         data: PathBuf,
+    },
+    /// Rotates a terminal's master key, or every key of the built-in issuer, while the host serves.
+    RotateKeys {
+        /// Folder of the system.
+        #[arg(long)]
+        data: PathBuf,
+        /// Terminal id (F41) of a terminal whose folder lies in the system's and that is not at work.
+        #[arg(long, required_unless_present = "issuer")]
+        terminal: Option<String>,
+        /// All keys of the issuer.
+        #[arg(long, conflicts_with = "terminal")]
+        issuer: bool,
     },
     /// Checks the whole store: chains, postings, balances.
     Verify {
@@ -85,6 +99,7 @@ impl HostCommand {
             }
             HostCommand::Enrol(enrol) => enrol.run(),
             HostCommand::List { data } => list(&data),
+            HostCommand::RotateKeys { data, terminal, issuer: _ } => rotate_keys(&data, terminal.as_deref()),
             HostCommand::Verify { data, json } => verify(&data, json),
         }
     }
@@ -107,6 +122,22 @@ fn list(data: &std::path::Path) -> anyhow::Result<Verdict> {
             terminal.terminal, terminal.merchant, terminal.last_sequence, terminal.name
         );
     }
+    Ok(Verdict::Yes)
+}
+
+fn rotate_keys(data: &std::path::Path, terminal: Option<&str>) -> anyhow::Result<Verdict> {
+    let folder = Folder::existing(data)?;
+    let mut admin = folder.admin()?;
+    let Some(id) = terminal else {
+        let cards = bureau::rotate_issuer_keys(&mut admin)?;
+        println!("{cards} cards have new files under new keys");
+        return Ok(Verdict::Yes);
+    };
+    let found = admin.terminals()?.into_iter().find(|known| known.terminal.text() == id);
+    let known = found.ok_or_else(|| Misuse(format!("no terminal {id} is enrolled")))?;
+    let point = TillPoint::new(&folder, id, known.merchant.text(), &known.name)?;
+    let check = rotate_master_key(&std::sync::Mutex::new(admin), known.terminal, &mut point.open_offline()?)?;
+    println!("terminal {id} has a new master key, check value {check}; its next sign-in uses it");
     Ok(Verdict::Yes)
 }
 

@@ -44,7 +44,7 @@ impl Simulate {
                     "findings": found,
                     "event_hash": report.event_hash,
                     "events": report.events,
-                    "outcomes": report.outcomes,
+                    "master_keys_replaced": report.master_keys_replaced, "outcomes": report.outcomes,
                 })
             );
         } else {

@@ -9,6 +9,7 @@ use irontill_host::{Admin, EnrolmentOrder, TransportedKey, WrappedKey};
 use irontill_terminal::{
     Custody, Devices, FixedPin, HostLine, Keypad, NoKeypad, NoLine, Settings, Silent, Terminal, TlsLine,
 };
+use keys::KeyCheckValue;
 use link::{Client, ClientLimits, ClientOptions, TerminalRequest};
 use machine::wire::Encode;
 use ped::PedConfig;
@@ -149,8 +150,12 @@ impl TillPoint {
 }
 
 /// Gives a terminal a newer master key: terminal first, host second, so that whatever breaks off between two lines leaves a terminal
-/// that can sign in. The next sign-in uses it.
-pub fn rotate_master_key(admin: &Mutex<Admin>, id: TerminalId, terminal: &mut Terminal) -> anyhow::Result<()> {
+/// that can sign in. The next sign-in uses it. Gives the new key's check value.
+pub fn rotate_master_key(
+    admin: &Mutex<Admin>,
+    id: TerminalId,
+    terminal: &mut Terminal,
+) -> anyhow::Result<KeyCheckValue> {
     // A terminal that was enrolled before there was a remote load says who it is now.
     let host = locked(admin).distribution_key()?;
     let identity = terminal.introduce(host, &mut Silent)?;
@@ -158,7 +163,8 @@ pub fn rotate_master_key(admin: &Mutex<Admin>, id: TerminalId, terminal: &mut Te
     let request = terminal.begin_master_key_load(&mut Silent)?;
     let new = locked(admin).make_next_master_key(id, &request)?;
     let confirmed = terminal.accept_master_key(new.token.clone(), &mut Silent)?;
-    Ok(locked(admin).replace_master_key(id, new, confirmed)?)
+    locked(admin).replace_master_key(id, new, confirmed)?;
+    Ok(confirmed)
 }
 
 /// What stands before a terminal: a reader and a keypad.

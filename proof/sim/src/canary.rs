@@ -13,6 +13,8 @@ pub enum Canary {
     LostWrites,
     /// The host's disk does not check balances: captures and accounts fall below their floors.
     UncheckedBalances,
+    /// A PED that puts a newer master key in the present one's place at once.
+    HastyPed,
 }
 
 impl Canary {
@@ -23,5 +25,6 @@ impl Canary {
         (Canary::ForgetfulHost, "host-crash,loss"),
         (Canary::LostWrites, "none"),
         (Canary::UncheckedBalances, "none"),
+        (Canary::HastyPed, "none"),
     ];
 }

@@ -112,9 +112,9 @@ impl Host {
         }
     }
 
-    /// Gives an event that is no request (an enrolment).
-    pub fn deliver(&mut self, terminal: TerminalId, event: Event) {
-        self.driver.deliver(MachineId::of_terminal(terminal), event).expect("an empty queue at the start");
+    /// Gives an event that is no request (an enrolment, a new master key). `false` if the host would not take it.
+    pub fn deliver(&mut self, terminal: TerminalId, event: Event) -> bool {
+        self.driver.deliver(MachineId::of_terminal(terminal), event).is_ok()
     }
 
     /// An answer comes back.

@@ -37,6 +37,8 @@ pub struct Report {
     pub event_hash: String,
     /// Events handled.
     pub events: u64,
+    /// Newer master keys under which a terminal has signed in.
+    pub master_keys_replaced: u64,
     /// Operations by how they ended.
     pub outcomes: BTreeMap<&'static str, u64>,
 }
@@ -54,6 +56,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
         violations: world.auditor.violations().to_vec(),
         event_hash: world.hash(),
         events: world.events,
+        master_keys_replaced: world.master_keys_replaced,
         outcomes: world.outcomes.clone(),
     })
 }
@@ -81,15 +84,19 @@ mod tests {
         let report = report(1, 200, "none", None);
         assert_eq!(report.violations, [], "{report:?}");
         assert!(report.outcomes["approved"] > 100, "{report:?}");
+        assert!(report.master_keys_replaced > 0, "keys rotate while it sells: {report:?}");
     }
 
     #[test]
     fn a_wild_world_keeps_every_promise_and_repeats_itself() {
+        let mut replaced = 0;
         for seed in 1..=6 {
             let first = report(seed, 150, "all", None);
             assert_eq!(first.violations, [], "seed {seed}: {first:?}");
+            replaced += first.master_keys_replaced;
             assert_eq!(first.event_hash, report(seed, 150, "all", None).event_hash, "seed {seed} differs from itself");
         }
+        assert!(replaced > 0, "keys rotate in wild worlds too");
     }
 
     #[test]

@@ -144,6 +144,12 @@ impl Terminal {
         self.ped.as_ref().is_some_and(|ped| ped.machine().holdings().master_key.is_some())
     }
 
+    /// Version of the PED's present master key; 0 without power or key.
+    pub fn master_key_version(&self) -> u32 {
+        let key = self.ped.as_ref().and_then(|ped| ped.machine().holdings().master_key.as_ref());
+        key.map_or(0, |key| key.header().version)
+    }
+
     /// The till, while there is power.
     pub fn till(&self) -> Option<&Till> {
         self.till.as_ref().map(SingleDriver::machine)

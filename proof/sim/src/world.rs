@@ -41,6 +41,10 @@ const IMPATIENT: u32 = 20_000;
 const WRONG_CARD: u32 = 100_000;
 /// One world in so many has a terminal that explains its payments.
 const EXPLAINING_WORLDS: u64 = 4;
+/// Longest time between two rotations of a terminal's keys, in virtual milliseconds.
+const KEY_ROTATION_MS_MAX: u64 = 180_000;
+/// Chance in millionths that a new master key is in the terminal and the host never hears of it.
+const KEY_ORDER_BREAKS_OFF: u32 = 250_000;
 /// Host processes that share the disk.
 const HOSTS: usize = 2;
 
@@ -57,6 +61,14 @@ enum Happening {
     HostWritten { host: usize, life: u64, done: WorkDone },
     HostAnswer { host: usize, life: u64, address: Address, event: acquirer::Event },
     HostRestart { host: usize },
+    KeyRotation { index: usize },
+    MasterKeyConfirmed { index: usize, order: u64 },
+}
+
+/// A new master key on its way into a terminal. A later order takes its place.
+struct KeyOrder {
+    order: u64,
+    key: keys::KeyBlock<keys::TerminalMaster>,
 }
 
 #[derive(Clone)]
@@ -93,6 +105,11 @@ pub(crate) struct World {
     terminals: Vec<Terminal>,
     peers: Vec<PeerIdentity>,
     refundable: Vec<Vec<Refundable>>,
+    administration: LocalKeys,
+    key_orders: Vec<Option<KeyOrder>>,
+    key_orders_made: u64,
+    master_key_versions: Vec<u32>,
+    pub(crate) master_keys_replaced: u64,
     connections: BTreeMap<u64, (usize, u64, u64)>,
     connections_made: u64,
     begun: u64,
@@ -146,6 +163,11 @@ impl World {
             terminals: Vec::new(),
             peers: Vec::new(),
             refundable: Vec::new(),
+            administration: LocalKeys::new(Arc::clone(&vault), Caller::Administration),
+            key_orders: Vec::new(),
+            key_orders_made: 0,
+            master_key_versions: Vec::new(),
+            master_keys_replaced: 0,
             connections: BTreeMap::new(),
             connections_made: 0,
             begun: 0,
@@ -178,11 +200,14 @@ impl World {
             let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
             self.terminals.push(Terminal::new(till, ped, ped_keys, wallets, self.plan.canary));
             self.refundable.push(Vec::new());
+            self.key_orders.push(None);
+            self.master_key_versions.push(1);
         }
         for index in 0..self.terminals.len() {
             self.power_on(index);
             let delay = self.shoppers.between(1, 5_000);
             self.plan_shopper(index, delay);
+            self.plan_key_rotation(index);
         }
         Ok(())
     }
@@ -190,15 +215,7 @@ impl World {
     fn enrol(&mut self, _vault: &Arc<SoftVault>, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
         let terminal = TerminalId::parse(&format!("{:08}", 10_000_000 + number))?;
         let merchant = MerchantId::parse(&format!("{:015}", 898_310_000_000_000 + number))?;
-        let make = Command::GenerateKey {
-            usage: keys::Usage::TerminalMaster,
-            algorithm: keys::Algorithm::TdesDouble,
-            owner: keys::Owner::of_terminal(terminal),
-            version: 1,
-            exportable: true,
-        };
-        let Some(Reply::KeyCreated { key, .. }) = keys.execute(&[make]).pop() else { anyhow::bail!("no master key") };
-        let master_key = key.typed()?;
+        let master_key = make_master_key(keys, terminal, 1)?;
         let enrolment = Enrolment {
             terminal,
             merchant,
@@ -208,7 +225,8 @@ impl World {
             currency: Currency::CNY,
             allowed: u32::MAX,
         };
-        self.hosts[0].deliver(terminal, acquirer::Event::Enrol(Box::new(enrolment)));
+        let taken = self.hosts[0].deliver(terminal, acquirer::Event::Enrol(Box::new(enrolment)));
+        anyhow::ensure!(taken, "an empty queue at the start");
         self.peers.push(PeerIdentity { terminal, merchant });
         self.run_host_to_rest(0);
         Ok(())
@@ -345,6 +363,8 @@ impl World {
                     self.plan_host(host, 0);
                 }
             }
+            Happening::KeyRotation { index } => self.rotate_keys(index),
+            Happening::MasterKeyConfirmed { index, order } => self.master_key_confirmed(index, order),
             Happening::HostRestart { host } => {
                 self.hosts[host].up = true;
                 self.note("host up", &[]);
@@ -453,7 +473,13 @@ impl World {
         let wallet = &mut terminal.wallets[terminal.in_reader];
         let removed = self.faults.card_removed > 0 && self.shoppers.chance(self.faults.card_removed);
         let (delay_ms, event) = match effect {
-            ped::Effect::ToTill(reply) => return self.soon(index, life, 1, Waiting::Till(till::Event::Ped(reply))),
+            ped::Effect::ToTill(reply) => {
+                if let pedlink::PedReply::WorkingKeysLoaded { loaded } = reply {
+                    self.working_keys_loaded(index, loaded);
+                }
+                return self.soon(index, life, 1, Waiting::Till(till::Event::Ped(reply)));
+            }
+            ped::Effect::MasterKeyInstalled(Ok(_)) => return self.tell_host_of_master_key(index),
             ped::Effect::PowerOnCard => (400, ped::Event::CardInserted(wallet.card.reset())),
             ped::Effect::Transmit(_) if removed => (10, ped::Event::CardResponse(Err(CardGone))),
             ped::Effect::Transmit(command) => (15, ped::Event::CardResponse(Ok(wallet.card.apdu(command.expose())))),
@@ -470,6 +496,66 @@ impl World {
             _ => return,
         };
         self.soon(index, life, delay_ms, Waiting::Ped(event));
+    }
+
+    // --- keys ---
+
+    fn plan_key_rotation(&mut self, index: usize) {
+        let delay = self.shoppers.between(20_000, KEY_ROTATION_MS_MAX);
+        self.schedule.after(delay, Happening::KeyRotation { index });
+    }
+
+    /// Whatever the terminal is doing, an operator signs it in or gives it a newer master key: terminal first, host second.
+    fn rotate_keys(&mut self, index: usize) {
+        if self.healing_since_ms.is_some() {
+            return;
+        }
+        self.plan_key_rotation(index);
+        let life = self.terminals[index].life;
+        if self.shoppers.chance(500_000) {
+            return self.soon(index, life, 1, Waiting::Till(till::Event::Operator(OperatorCommand::SignIn)));
+        }
+        let terminal = self.peers[index].terminal;
+        let version = self.store_master_key(terminal).header().version + 1;
+        let key = make_master_key(&mut self.administration, terminal, version).expect("a vault that makes keys");
+        self.key_orders_made += 1;
+        self.key_orders[index] = Some(KeyOrder { order: self.key_orders_made, key: key.clone() });
+        self.note("master key", &[u8::try_from(index).unwrap_or(u8::MAX)]);
+        let hasty = self.plan.canary == Some(Canary::HastyPed);
+        let event = if hasty { ped::Event::AdoptMasterKey(key) } else { ped::Event::StageMasterKey(key) };
+        self.soon(index, life, 1, Waiting::Ped(event));
+    }
+
+    /// Wherever a rotation broke off, some master key of the terminal fits what the host delivers.
+    fn working_keys_loaded(&mut self, index: usize, loaded: bool) {
+        let version = self.terminals[index].master_key_version();
+        if !loaded {
+            self.auditor.report("K1", format!("no master key of terminal {index} fits what the host delivers"));
+        } else if version > self.master_key_versions[index] {
+            self.master_key_versions[index] = version;
+            self.master_keys_replaced += 1;
+        }
+    }
+
+    /// The terminal holds the new key. Sooner or later, or never, the host hears of it.
+    fn tell_host_of_master_key(&mut self, index: usize) {
+        let Some(order) = self.key_orders[index].as_ref().map(|made| made.order) else { return };
+        if !self.shoppers.chance(KEY_ORDER_BREAKS_OFF) {
+            let delay = self.shoppers.between(1, KEY_ROTATION_MS_MAX / 4);
+            self.schedule.after(delay, Happening::MasterKeyConfirmed { index, order });
+        }
+    }
+
+    fn master_key_confirmed(&mut self, index: usize, order: u64) {
+        let host = usize::from(self.shoppers.chance(500_000));
+        if self.key_orders[index].as_ref().is_none_or(|made| made.order != order) || !self.hosts[host].up {
+            return;
+        }
+        let Some(KeyOrder { key, .. }) = self.key_orders[index].take() else { return };
+        let event = acquirer::Event::ReplaceMasterKey(Box::new(key));
+        if self.hosts[host].deliver(self.peers[index].terminal, event) {
+            self.plan_host(host, 0);
+        }
     }
 
     fn slip_printed(&mut self, receipt: &till::Receipt) {
@@ -768,6 +854,24 @@ impl World {
             return;
         }
         self.schedule.after(1, Happening::HostAnswer { host, life, address, event });
+    }
+}
+
+fn make_master_key(
+    keys: &mut LocalKeys,
+    terminal: TerminalId,
+    version: u32,
+) -> anyhow::Result<keys::KeyBlock<keys::TerminalMaster>> {
+    let make = Command::GenerateKey {
+        usage: keys::Usage::TerminalMaster,
+        algorithm: keys::Algorithm::TdesDouble,
+        owner: keys::Owner::of_terminal(terminal),
+        version,
+        exportable: true,
+    };
+    match keys.execute(&[make]).pop() {
+        Some(Reply::KeyCreated { key, .. }) => Ok(key.typed()?),
+        _ => anyhow::bail!("no master key"),
     }
 }
 

@@ -520,6 +520,28 @@ fn a_terminal_that_does_not_sign_in_for_long_keeps_what_the_host_may_use() {
     assert!(signs_in(&mut bench, &later_tmk(9)), "or did not");
 }
 
+/// A pending reversal keeps no MAC: it is made anew from its blob, under the keys of the day.
+#[test]
+fn a_reversal_of_before_a_rotation_is_made_under_the_keys_after_it() {
+    use support::vault::later_tmk;
+    const LATER_MAK: [u8; 16] = [0x5D; 16];
+    let mut bench = Bench::ready("unionpay-credit");
+    bench.read(1, sale()).unwrap();
+    let blob = bench.complete(template("0200"), of_session(1)).unwrap().blob.unwrap();
+    stages(&mut bench, 2, 2).unwrap();
+    bench.reboot();
+    let delivery = support::host::delivery(&later_tmk(2), &LATER_MAK);
+    let replies = bench.till(PedCommand::LoadWorkingKeys { delivery });
+    assert!(matches!(replies[..], [PedReply::WorkingKeysLoaded { loaded: true }]));
+    let rebuilt = bench.complete(reversal("98"), of_blob(&blob, ChipData::Reversal)).unwrap();
+    let frame = rebuilt.frame.expose();
+    let message = iso8583::unionpay::open(&frame[2..]).unwrap().message;
+    let mac = message.field(64).unwrap().bytes();
+    let covered = &message.body()[..message.body().len() - mac.len()];
+    let key = support::vault::tdes(&LATER_MAK);
+    assert_eq!(paycrypto::mac::unionpay_ecb_mac(&key, covered), *mac);
+}
+
 #[test]
 fn a_staged_master_key_outlives_a_snapshot() {
     let mut bench = Bench::ready("unionpay-credit");

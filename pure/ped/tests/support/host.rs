@@ -21,7 +21,12 @@ pub fn key_delivery() -> Vec<u8> {
 }
 
 pub fn key_delivery_under(master: &[u8; 16]) -> Vec<u8> {
-    let keys = WorkingKeys { pin_key: tdes(&PIK), mac_key: tdes(&MAK), track_key: Some(tdes(&TDK)) };
+    delivery(master, &MAK)
+}
+
+/// A delivery under a master key with another MAC key.
+pub fn delivery(master: &[u8; 16], mac_key: &[u8]) -> Vec<u8> {
+    let keys = WorkingKeys { pin_key: tdes(&PIK), mac_key: tdes(mac_key), track_key: Some(tdes(&TDK)) };
     write_field_62(&tdes(master), &keys).unwrap()
 }
 
