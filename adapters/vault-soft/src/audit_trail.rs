@@ -447,8 +447,7 @@ mod tests {
                 Write::Head(offset, content) => memory.write_head(*offset, &content[..upto(content)]).unwrap(),
             }
         }
-        let bytes = memory.bytes().clone();
-        bytes
+        memory.bytes().clone()
     }
 
     /// The medium after each commit, and records answered by then.

@@ -98,7 +98,7 @@ fn proof(index: usize) -> CustodianProof {
 }
 
 fn odd(component: &[u8; 16]) -> SecretBytes {
-    let parity = |byte: &u8| byte & 0xFE | u8::from((byte & 0xFE).count_ones() % 2 == 0);
+    let parity = |byte: &u8| byte & 0xFE | u8::from((byte & 0xFE).count_ones().is_multiple_of(2));
     SecretBytes::new(component.iter().map(parity).collect())
 }
 
