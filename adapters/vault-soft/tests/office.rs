@@ -268,8 +268,8 @@ fn guessing_a_passphrase_is_limited_and_recorded() {
 fn two_custodians_make_a_key_and_a_record_that_stands_alone() {
     let office = Office::new(5).with_custodians(2);
     let ceremony = office.open(2);
-    for index in 0..2 {
-        let expected = check_of(odd(COMPONENTS[index]).expose());
+    for (index, component) in COMPONENTS.into_iter().enumerate() {
+        let expected = check_of(odd(component).expose());
         match office.enter(ceremony, index) {
             Reply::ComponentTaken { check, state } => {
                 assert_eq!((check, state.entered.len()), (expected, index + 1));
