@@ -250,7 +250,8 @@ fn types_of_other_files_run_over_the_boundary() {
             assert!(matches!(run_case(&mut chest, &spoilt(case, name)), Outcome::Failed(_)), "{case}");
         }
     }
-    let mut miscounted = cases[7].0.clone();
+    let counted = cases.iter().find(|(case, _)| case["total_valid_ksns"] == 1_048_575);
+    let mut miscounted = counted.expect("TDES serial numbers are counted").0.clone();
     miscounted["total_valid_ksns"] = serde_json::json!(1_048_574);
     assert!(matches!(run_case(&mut chest, &miscounted), Outcome::Failed(_)));
 }
