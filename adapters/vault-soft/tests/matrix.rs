@@ -12,8 +12,10 @@ use keys::{
 use machine::wire::Encode;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use types::{Expiry, Pan, Pin, SecretBytes};
-use vault_soft::{MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
+use vault_soft::{AuditMemory, Clock, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
 use world::*;
 
 fn refusal(reply: &Reply) -> Option<Refusal> {
@@ -139,6 +141,49 @@ fn a_key_of_another_usage_is_refused_in_every_slot_of_every_command() {
     }
     assert!(said > 4_000, "only {said} combinations");
     assert!(answered > 50, "only {answered} right ones: the examples are not right");
+}
+
+/// A clock that goes on a minute with every look: the meter of refusals never counts two together.
+#[derive(Default)]
+struct Minutes(AtomicU64);
+
+impl Clock for Minutes {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(60_000, Ordering::Relaxed)
+    }
+}
+
+/// Every caller × command × usage that the table does not have, each refused and each with a record of its own.
+#[test]
+fn what_the_table_does_not_have_is_refused_and_recorded() {
+    let world = world();
+    let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).unwrap();
+    let (clock, medium) = (Box::new(Minutes::default()), Box::new(AuditMemory::default()));
+    let vault = SoftVault::with_audit(secrets, Box::new(SystemEntropy), clock, medium, None).unwrap();
+    let vault = Arc::new(vault);
+    let usages = Usage::ALL.into_iter().flat_map(|usage| Algorithm::ALL.map(|algorithm| (usage, algorithm)));
+    let naming = usages.flat_map(|(usage, algorithm)| naming(world, usage, algorithm));
+    let office = [Command::ListCustodians {}, Command::CeremonyStatus {}, Command::ReadAudit { from: 1, count: 1 }];
+    let mut refused = 0_u32;
+    for command in examples(world, &unchanged).into_iter().chain(naming).chain(office) {
+        let (kind, named) = (command.kind(), command.named_usages());
+        for caller in Caller::ALL {
+            let usages = nameable_usages(caller, kind);
+            if permitted(caller, kind) && named.iter().all(|usage| usages.contains(usage)) {
+                continue;
+            }
+            let before = records(&vault);
+            let reply = vault.execute(caller, &[Command::from_bytes(&command.to_bytes()).unwrap()]).pop().unwrap();
+            assert_eq!(refusal(&reply), Some(Refusal::NotPermitted), "{caller:?} {kind:?} {named:?}");
+            assert_eq!(records(&vault), before + 1, "{caller:?} {kind:?} {named:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 1_000, "only {refused} refusals");
+}
+
+fn unchanged(block: AnyKeyBlock) -> AnyKeyBlock {
+    block
 }
 
 fn blocks_of_ped(world: &World) -> BTreeMap<Usage, AnyKeyBlock> {
