@@ -12,7 +12,6 @@ use keys::{
 use machine::wire::Encode;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use types::{Expiry, Pan, Pin, SecretBytes};
 use vault_soft::{AuditMemory, Clock, MasterSecrets, SoftVault, SystemClock, SystemEntropy, VaultKind};
@@ -159,8 +158,7 @@ fn what_the_table_does_not_have_is_refused_and_recorded() {
     let world = world();
     let secrets = MasterSecrets::generate(&SystemEntropy, VaultKind::Host).unwrap();
     let (clock, medium) = (Box::new(Minutes::default()), Box::new(AuditMemory::default()));
-    let vault = SoftVault::with_audit(secrets, Box::new(SystemEntropy), clock, medium, None).unwrap();
-    let vault = Arc::new(vault);
+    let vault = SoftVault::with_audit(secrets, Box::new(SystemEntropy), clock, medium, Some("test 1")).unwrap();
     let usages = Usage::ALL.into_iter().flat_map(|usage| Algorithm::ALL.map(|algorithm| (usage, algorithm)));
     let naming = usages.flat_map(|(usage, algorithm)| naming(world, usage, algorithm));
     let office = [Command::ListCustodians {}, Command::CeremonyStatus {}, Command::ReadAudit { from: 1, count: 1 }];
