@@ -50,9 +50,10 @@ class Tool:
     def run(self, *words, text=None):
         return harness.run_tool(self.program, *words, text=text)
 
-    def pay(self, amount, card, pin=None):
-        words = ["pay", "--json", "--data", self.data, "--amount", amount, "--card", card]
-        code, output, complaint = self.run(*words, *(["--pin", pin] if pin else []))
+    def pay(self, amount, card, pin=None, *more):
+        words = ["pay", "--json", "--data", self.data, "--card", card]
+        words += ["--amount", amount] if amount else []
+        code, output, complaint = self.run(*words, *(["--pin", pin] if pin else []), *more)
         assert output, f"exit {code}, no output: {complaint.strip()[:200]}"
         return code, json.loads(output)
 
@@ -108,6 +109,49 @@ def pay_in_other_ways(tool, checks):
     outcome("nothing is left", (1, "declined", "51"), "0.01", "unionpay-debit", client.PIN)
 
 
+def hold_and_complete(tool, checks):
+    """Each step on the hold of the one before; the books are checked by `host verify` in the end."""
+    card = "unionpay-credit"
+
+    def step(name, expected, transaction, amount, pin=None, code=None, voucher=None):
+        words = ["--transaction", transaction]
+        words += ["--authorisation-code", code] if code else []
+        words += ["--voucher", voucher] if voucher else []
+        outcome = None
+        with checks.step(f"{name}"):
+            exit_code, outcome = tool.pay(amount, card, pin, *words)
+            found = (exit_code, outcome["status"], outcome["response_code"])
+            assert found == expected, found
+        return outcome
+
+    yes, no = (0, "approved", "00"), lambda code: (1, "declined", code)
+    held = step("a pre-authorisation", yes, "pre-auth", "100.00", client.PIN)
+    with checks.step("its slip"):
+        slip = held["receipt"]
+        assert all(text in slip for text in ("预授权(AUTH)", held["authorisation_code"], "RMB 100.00", "TC: ")), slip
+    code = held["authorisation_code"]
+    step("a completion above the bound", no("64"), "complete", "115.01", code=code)
+    step("a completion under another code", no("25"), "complete", "1.00", code="ZZZZZZ")
+    step("a void of a part", no("64"), "pre-auth-void", "99.99", client.PIN, code)
+    done = step("a completion at the bound", yes, "complete", "115.00", code=code)
+    with checks.step("the completion's slip"):
+        slip = done["receipt"]
+        assert "预授权完成(请求)(AUTH COMPLETE)" in slip and f"ORIGINAL AUTH NO: {code}" in slip, slip
+    step("a second completion", no("12"), "complete", "1.00", code=code)
+    step("a void after the completion", no("12"), "pre-auth-void", "100.00", client.PIN, code)
+    step("a completion void", yes, "complete-void", None, voucher=done["stan"])
+    held = step("another pre-authorisation", yes, "pre-auth", "30.00", client.PIN)
+    step("its void with a wrong PIN", no("55"), "pre-auth-void", "30.00", "111111", held["authorisation_code"])
+    step("its void", yes, "pre-auth-void", "30.00", client.PIN, held["authorisation_code"])
+    held = step("a third pre-authorisation", yes, "pre-auth", "20.00", client.PIN)
+    step("its completion by a notice", yes, "complete-notice", "20.00", code=held["authorisation_code"])
+    with checks.step("explain shows the hold and its end"):
+        for stan, words in ((held["stan"], ("posting", "hold/10000001", "guard", "ledger", "PreAuthorisation")),):
+            exit_code, output, _ = tool.run("explain", "--data", tool.data, stan)
+            missing = [word for word in words if word not in output]
+            assert exit_code == 0 and not missing, f"without {missing}"
+
+
 def pay_with_a_fresh_blockable_card(program, checks):
     with checks.step("the card with PIN 258036 is approved while it has tries left"):
         words = ["pay", "--json", "--amount", "1.00", "--card", "pin-blocked", "--pin", "258036"]
@@ -120,6 +164,13 @@ def misuse(tool, checks):
     for name, words in (
         ("an unknown command", ["sell"]),
         ("no amount", ["pay", *data]),
+        ("an unknown transaction", ["pay", *data, "--transaction", "loan", "--amount", "1.00"]),
+        ("a completion of nothing", ["pay", *data, "--transaction", "complete", "--amount", "1.00"]),
+        ("a completion under a code too long", ["pay", *data, "--transaction", "complete", "--amount", "1.00",
+                                               "--authorisation-code", "1234567"]),
+        ("a completion void without a voucher", ["pay", *data, "--transaction", "complete-void"]),
+        ("a date that is none", ["pay", *data, "--transaction", "complete", "--amount", "1.00", "--authorisation-code", "123456",
+                                 "--date", "2026-02-30"]),
         ("an amount in letters", ["pay", *data, "--amount", "twelve"]),
         ("a negative amount", ["pay", *data, "--amount=-1.00"]),
         ("too many decimals", ["pay", *data, "--amount", "1.001"]),
@@ -533,6 +584,7 @@ def main():
             tool = Tool(options.irontill, system)
             outcomes = pay_with_every_card(tool, checks)
             explain(tool, checks, outcomes)
+            hold_and_complete(tool, checks)
             pay_in_other_ways(tool, checks)
             misuse(tool, checks)
             hostile_bytes(options, system, checks)

@@ -137,7 +137,7 @@ impl Terminal {
 
     /// Runs one operator's command to its outcome.
     pub fn run(&mut self, command: OperatorCommand, observer: &mut dyn Observer) -> Result<Completion, Fault> {
-        let operation = operation_of(&command);
+        let operation = command.operation();
         self.work(observer)?;
         self.outcomes.clear();
         self.receipts.clear();
@@ -171,14 +171,24 @@ impl Terminal {
         }
     }
 
-    /// Runs one sale; if no certain answer came, waits up to `patience` for its reversal and then answers `Reversed`.
+    /// Runs one sale, as [`Terminal::pay`] does.
     pub fn sell(
         &mut self,
         amount: types::Amount,
         patience: Duration,
         observer: &mut dyn Observer,
     ) -> Result<Completion, Fault> {
-        let mut completion = self.run(OperatorCommand::Sale { amount }, observer)?;
+        self.pay(OperatorCommand::Sale { amount }, patience, observer)
+    }
+
+    /// Runs one payment; if no certain answer came, waits up to `patience` for its reversal and then answers `Reversed`.
+    pub fn pay(
+        &mut self,
+        command: OperatorCommand,
+        patience: Duration,
+        observer: &mut dyn Observer,
+    ) -> Result<Completion, Fault> {
+        let mut completion = self.run(command, observer)?;
         if completion.outcome.status == OutcomeStatus::Reversing {
             let others = self.resolve_pending(patience, observer)?;
             let same = |other: &&TransactionOutcome| {
@@ -365,20 +375,4 @@ fn entropy(count: usize) -> Result<SecretBytes, Fault> {
     let mut bytes = vec![0; count];
     getrandom::fill(&mut bytes).map_err(|_| Fault::Entropy)?;
     Ok(SecretBytes::new(bytes))
-}
-
-fn operation_of(command: &OperatorCommand) -> Operation {
-    match command {
-        OperatorCommand::SignIn => Operation::SignIn,
-        OperatorCommand::Sale { .. } | OperatorCommand::Confirm | OperatorCommand::Cancel => Operation::Sale,
-        OperatorCommand::Void { .. } => Operation::Void,
-        OperatorCommand::Refund { .. } => Operation::Refund,
-        OperatorCommand::Balance => Operation::Balance,
-        OperatorCommand::Settle => Operation::Settlement,
-        OperatorCommand::SignOff => Operation::SignOff,
-        OperatorCommand::Echo => Operation::Echo,
-        OperatorCommand::ResumePending => Operation::Pending,
-        OperatorCommand::Reprint { .. } | OperatorCommand::ReprintSettlement => Operation::Reprint,
-        OperatorCommand::ResolveParked { .. } => Operation::ResolveParked,
-    }
 }

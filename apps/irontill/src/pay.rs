@@ -3,26 +3,55 @@
 use crate::system::System;
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
 use crate::verdict::{Misuse, Verdict};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use irontill_terminal::{Completion, Observer, Progress};
 use reader::Reader;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
-use till::{OutcomeStatus, TransactionOutcome};
-use types::{Amount, Currency};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use till::{AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, TransactionOutcome};
+use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Stan};
 
 /// Columns of a receipt on a screen.
 pub const RECEIPT_COLUMNS: usize = 48;
 /// How long to wait for the reversal of a payment without an answer.
 const REVERSAL_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Which payment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Kind {
+    /// 消费.
+    Sale,
+    /// 预授权: hold the amount.
+    PreAuth,
+    /// 预授权撤销: set a pre-authorisation free; its whole amount.
+    PreAuthVoid,
+    /// 预授权完成请求: take what was authorised, at most 115 % of it.
+    Complete,
+    /// 预授权完成通知: the same as a notice, which is sent until it is answered.
+    CompleteNotice,
+    /// 预授权完成撤销: take a completion of this batch back.
+    CompleteVoid,
+}
+
 /// One payment on a running or private system.
 #[derive(Args)]
 pub struct Pay {
-    /// Amount, for example 12.50.
+    /// Amount, for example 12.50. A completion void has none: it is always for the whole.
     #[arg(long)]
-    amount: String,
+    amount: Option<String>,
+    /// Which payment.
+    #[arg(long, value_enum, default_value_t = Kind::Sale)]
+    transaction: Kind,
+    /// Authorisation code of the pre-authorisation that is voided or completed.
+    #[arg(long)]
+    authorisation_code: Option<String>,
+    /// Date of that pre-authorisation as on its slip, for example 2026-03-15; today in China without it.
+    #[arg(long)]
+    date: Option<String>,
+    /// Voucher number (trace number) of the completion that is voided.
+    #[arg(long)]
+    voucher: Option<String>,
     /// Test card; `irontill card list` shows them.
     #[arg(long, default_value = "unionpay-credit")]
     card: String,
@@ -55,11 +84,7 @@ impl Observer for Console {
 impl Pay {
     /// Pays.
     pub fn run(self) -> anyhow::Result<Verdict> {
-        let amount =
-            Amount::parse(&self.amount, Currency::CNY).map_err(|cause| Misuse(format!("--amount: {cause}")))?;
-        if amount.minor() == 0 {
-            return Err(Misuse("--amount: nothing to pay".to_owned()).into());
-        }
+        let command = self.command()?;
         let profile = profile(&self.card)?;
         let system = match &self.data {
             Some(path) => System::attach_or_start(path)?,
@@ -75,9 +100,9 @@ impl Pay {
         let side = CardSide::new(reader, self.pin.as_deref())?;
         let mut terminal = TillPoint::demo(&system.folder)?.open(&system.folder, &system.address, side)?;
         let completion = if self.json {
-            terminal.sell(amount, REVERSAL_PATIENCE, &mut irontill_terminal::Silent)?
+            terminal.pay(command, REVERSAL_PATIENCE, &mut irontill_terminal::Silent)?
         } else {
-            terminal.sell(amount, REVERSAL_PATIENCE, &mut Console)?
+            terminal.pay(command, REVERSAL_PATIENCE, &mut Console)?
         };
         if self.json {
             println!("{}", to_json(&completion));
@@ -85,6 +110,58 @@ impl Pay {
             print_completion(&completion);
         }
         Ok(Verdict::of(completion.outcome.status == OutcomeStatus::Approved))
+    }
+
+    fn command(&self) -> anyhow::Result<OperatorCommand> {
+        Ok(match self.transaction {
+            Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
+            Kind::PreAuth => OperatorCommand::PreAuthorise { amount: self.amount()? },
+            Kind::PreAuthVoid => {
+                OperatorCommand::VoidPreAuthorisation { amount: self.amount()?, authorisation: self.authorisation()? }
+            }
+            Kind::Complete => self.completion(CompletionForm::Request)?,
+            Kind::CompleteNotice => self.completion(CompletionForm::Notice)?,
+            Kind::CompleteVoid => OperatorCommand::VoidCompletion { stan: self.voucher()? },
+        })
+    }
+
+    fn completion(&self, form: CompletionForm) -> anyhow::Result<OperatorCommand> {
+        Ok(OperatorCommand::Complete { amount: self.amount()?, authorisation: self.authorisation()?, form })
+    }
+
+    fn amount(&self) -> Result<Amount, Misuse> {
+        let text = self.amount.as_deref().ok_or_else(|| Misuse("--amount is needed".to_owned()))?;
+        let amount = Amount::parse(text, Currency::CNY).map_err(|cause| Misuse(format!("--amount: {cause}")))?;
+        if amount.minor() == 0 {
+            return Err(Misuse("--amount: nothing to pay".to_owned()));
+        }
+        Ok(amount)
+    }
+
+    fn authorisation(&self) -> Result<AuthorisationReference, Misuse> {
+        let text = self.authorisation_code.as_deref();
+        let text = text.ok_or_else(|| Misuse("--authorisation-code is needed: it stands on the slip".to_owned()))?;
+        let code = AuthorisationCode::parse(text).map_err(|cause| Misuse(format!("--authorisation-code: {cause}")))?;
+        Ok(AuthorisationReference { code, date: self.date()? })
+    }
+
+    fn date(&self) -> Result<LocalDate, Misuse> {
+        match &self.date {
+            Some(text) => {
+                LocalDate::parse_yyyymmdd(&text.replace('-', "")).map_err(|cause| Misuse(format!("--date: {cause}")))
+            }
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+                Ok(CivilTime::from_unix_ms(now_ms, CivilTime::CHINA_OFFSET_MINUTES).date)
+            }
+        }
+    }
+
+    fn voucher(&self) -> Result<Stan, Misuse> {
+        let text = self.voucher.as_deref().ok_or_else(|| Misuse("--voucher is needed".to_owned()))?;
+        let number = text.parse().ok().and_then(Stan::new);
+        number.ok_or_else(|| Misuse("--voucher: a number from 1 to 999999".to_owned()))
     }
 }
 

@@ -41,7 +41,34 @@ pub enum Kind {
     Void,
     /// Gives a part back.
     Refund,
+    /// Sets money aside and owes nobody.
+    Hold,
+    /// Ends a hold.
+    HoldVoid,
+    /// Ends a hold and takes money.
+    Completion,
+    /// The same as a notice, which is sent until it is decided.
+    CompletionNotice,
+    /// Gives a completion back.
+    CompletionVoid,
 }
+
+impl Kind {
+    /// What it does to the cardholder's account: -1 takes, 1 gives back.
+    fn sign(self) -> i64 {
+        match self {
+            Kind::Sale | Kind::Hold | Kind::Completion | Kind::CompletionNotice => -1,
+            Kind::Void | Kind::Refund | Kind::HoldVoid | Kind::CompletionVoid => 1,
+        }
+    }
+
+    fn is_notice(self) -> bool {
+        matches!(self, Kind::Refund | Kind::CompletionNotice)
+    }
+}
+
+/// A completion may exceed its authorisation to this many per cent (unionpay-pos §8.7).
+const COMPLETION_PERCENT: u64 = 115;
 
 #[derive(Debug, Clone)]
 struct Intent {
@@ -67,6 +94,10 @@ pub struct Auditor {
     batches: BTreeMap<String, u32>,
     booked: BTreeMap<IntentName, Booked>,
     captures: BTreeMap<String, i64>,
+    /// What each pre-authorisation holds.
+    holds: BTreeMap<IntentName, i64>,
+    /// Which pre-authorisation an intent ended.
+    ended: BTreeMap<IntentName, IntentName>,
     seen_lines: BTreeMap<String, u32>,
     lines_read: usize,
     violations: Vec<Violation>,
@@ -140,7 +171,7 @@ impl Auditor {
 
     fn nothing_is_open(&mut self, seen: &Seen, name: &IntentName) {
         let blocking =
-            self.open_intents(&seen.terminal).iter().find(|open| self.intents[*open].kind != Kind::Refund).cloned();
+            self.open_intents(&seen.terminal).iter().find(|open| !self.intents[*open].kind.is_notice()).cloned();
         if let Some(open) = blocking {
             self.report("M7", format!("{} {name:?} left while {open:?} was not resolved", seen.mti));
         }
@@ -208,9 +239,19 @@ impl Auditor {
         let mut parts = line.id.split('/');
         let verb = parts.next().unwrap_or_default();
         let name = intent_name(&mut parts);
-        match (verb, name) {
-            ("sale" | "void" | "refund", Some(name)) => self.booked_forward(name, line),
-            ("reversal" | "reinstatement", Some(name)) => self.booked_back(name, line),
+        let Some(name) = name else { return };
+        self.read_hold(verb, &name, line);
+        let ends_itself = self.intents.get(&name).is_none_or(|intent| intent.kind == Kind::HoldVoid);
+        match verb {
+            "completion" => {
+                self.within_bound(&name, line);
+                self.booked_forward(name, line);
+            }
+            "sale" | "void" | "refund" | "hold" => self.booked_forward(name, line),
+            "reversal" | "reinstatement" | "unhold" => self.booked_back(name, line),
+            // A completion's hold ends beside the money that moves: that is another line.
+            "release" if ends_itself => self.booked_forward(name, line),
+            "rehold" if ends_itself => self.booked_back(name, line),
             _ => {}
         }
     }
@@ -227,6 +268,55 @@ impl Auditor {
         }
     }
 
+    /// H1: a hold stands whole or not at all; it is placed once and ended once.
+    fn read_hold(&mut self, verb: &str, by: &IntentName, line: &StatementLine) {
+        for (account, delta) in line.legs.iter().filter(|(account, _)| account.starts_with("hold/")) {
+            let Some(held) = intent_name(&mut account.split('/').skip(1)) else { continue };
+            let amount = self.intents.get(&held).filter(|intent| intent.kind == Kind::Hold);
+            let whole = amount.and_then(|intent| i64::try_from(intent.amount_minor).ok()).unwrap_or(0);
+            let left = self.holds.entry(held.clone()).or_default();
+            *left += delta;
+            let left = *left;
+            if left != 0 && left != whole {
+                self.report("H1", format!("{} leaves {left} on {account}, which holds {whole} or nothing", line.id));
+            }
+            if verb == "release" {
+                self.ended.insert(by.clone(), held);
+            }
+        }
+    }
+
+    /// H2: a completion ends a hold and stays within its bound.
+    fn within_bound(&mut self, name: &IntentName, line: &StatementLine) {
+        let held = self.ended.get(name).and_then(|held| self.intents.get(held)).map(|intent| intent.amount_minor);
+        let taken = Self::card_delta(line).unsigned_abs();
+        match held {
+            None => self.report("H2", format!("{} took money and ended no hold", line.id)),
+            Some(held) if taken * 100 > held * COMPLETION_PERCENT => {
+                self.report("H2", format!("{} took {taken} of {held} that were authorised", line.id));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What is held at rest is what the terminals' slips say: authorised, and not ended by anything that stands.
+    fn holds_at_rest(&mut self) {
+        let is_approved = |name: &IntentName| self.intents.get(name).is_some_and(|by| by.claim == Claim::Approved);
+        let mut found = Vec::new();
+        for (name, hold) in self.intents.iter().filter(|(_, intent)| intent.kind == Kind::Hold) {
+            let ends = self.ended.iter().filter(|(by, held)| *held == name && is_approved(by)).count();
+            let held = u64::try_from(self.holds.get(name).copied().unwrap_or(0)).unwrap_or(u64::MAX);
+            let expected = if hold.claim == Claim::Approved && ends == 0 { hold.amount_minor } else { 0 };
+            if ends > 1 {
+                found.push(("H2", format!("{name:?} was ended {ends} times")));
+            }
+            if held != expected {
+                found.push(("H1", format!("{name:?} holds {held} and should hold {expected}")));
+            }
+        }
+        found.into_iter().for_each(|(invariant, detail)| self.report(invariant, detail));
+    }
+
     fn card_delta(line: &StatementLine) -> i64 {
         line.legs.iter().filter(|(account, _)| account.starts_with("card/")).map(|(_, delta)| delta).sum()
     }
@@ -241,7 +331,7 @@ impl Auditor {
             None => self.report("M1", format!("{} is of an intent that no terminal sent", line.id)),
             Some(intent) => {
                 let amount = i64::try_from(intent.amount_minor).unwrap_or(i64::MAX);
-                let expected = if intent.kind == Kind::Sale { -amount } else { amount };
+                let expected = amount.saturating_mul(intent.kind.sign());
                 let tombstone = intent.tombstone;
                 if delta != expected {
                     self.report("M1", format!("{} moved {delta} and not {expected}", line.id));
@@ -268,6 +358,7 @@ impl Auditor {
 
     /// At rest, with every queue drained: both sides must agree on every transaction.
     pub fn at_rest(&mut self) {
+        self.holds_at_rest();
         let intents: Vec<(IntentName, Intent)> =
             self.intents.iter().map(|(name, intent)| (name.clone(), intent.clone())).collect();
         for (name, intent) in intents {
@@ -294,6 +385,11 @@ fn kind_of(seen: &Seen) -> Option<Kind> {
         ("0200", "22") => Some(Kind::Sale),
         ("0200", "23") => Some(Kind::Void),
         ("0220", "25") => Some(Kind::Refund),
+        ("0100", "10") => Some(Kind::Hold),
+        ("0100", "11") => Some(Kind::HoldVoid),
+        ("0200", "20") => Some(Kind::Completion),
+        ("0200", "21") => Some(Kind::CompletionVoid),
+        ("0220", "24") => Some(Kind::CompletionNotice),
         _ => None,
     }
 }
@@ -345,6 +441,82 @@ mod tests {
         auditor.claim(&name, Claim::Approved);
         auditor.at_rest();
         assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
+    }
+
+    fn seen(mti: &str, kind: &str, trace: u32, minor: u64) -> Seen {
+        Seen {
+            mti: mti.to_owned(),
+            processing_code: None,
+            amount_minor: Some(minor),
+            trace: Some(trace),
+            response_code: None,
+            terminal: "12345678".to_owned(),
+            kind: kind.to_owned(),
+            batch: 7,
+        }
+    }
+
+    fn hold_line(id: &str, held: i64) -> StatementLine {
+        let legs = vec![("card/aa".to_owned(), -held), ("hold/12345678/000007/000002".to_owned(), held)];
+        StatementLine { id: id.to_owned(), legs }
+    }
+
+    fn completion_line(minor: i64) -> StatementLine {
+        let mut line = line("completion/12345678/000007/000003/0200", -minor);
+        line.legs[2].0 = "capture/12345678/000007/000003".to_owned();
+        line
+    }
+
+    fn auditor_with_hold() -> (Auditor, IntentName, IntentName) {
+        let mut auditor = Auditor::default();
+        let names = [2, 3].map(|trace| ("12345678".to_owned(), 7, trace));
+        auditor.note_intent(names[0].clone(), Kind::Hold, &seen("0100", "10", 2, 500));
+        auditor.read_statement(&[hold_line("hold/12345678/000007/000002/0100", 500)]);
+        auditor.claim(&names[0], Claim::Approved);
+        let [hold, end] = names;
+        (auditor, hold, end)
+    }
+
+    #[test]
+    fn a_hold_that_is_completed_within_its_bound_passes() {
+        let (mut auditor, _, end) = auditor_with_hold();
+        auditor.note_intent(end.clone(), Kind::Completion, &seen("0200", "20", 3, 575));
+        let lines = [
+            hold_line("hold/12345678/000007/000002/0100", 500),
+            hold_line("release/12345678/000007/000003/0200", -500),
+            completion_line(575),
+        ];
+        auditor.read_statement(&lines);
+        auditor.claim(&end, Claim::Approved);
+        auditor.at_rest();
+        assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_hold_has_its_name() {
+        let (mut auditor, _, end) = auditor_with_hold();
+        auditor.note_intent(end.clone(), Kind::Completion, &seen("0200", "20", 3, 576));
+        let placed = hold_line("hold/12345678/000007/000002/0100", 500);
+        let release = hold_line("release/12345678/000007/000003/0200", -500);
+        auditor.read_statement(&[placed.clone(), release.clone(), completion_line(576)]);
+        assert_eq!(found(&auditor), ["H2"], "above the bound");
+        auditor.read_statement(&[
+            placed.clone(),
+            release,
+            completion_line(576),
+            hold_line("release/12345678/000007/000004/0100", -500),
+        ]);
+        assert!(found(&auditor).contains(&"H1"), "ended twice");
+
+        let (mut auditor, _, end) = auditor_with_hold();
+        auditor.note_intent(end.clone(), Kind::Completion, &seen("0200", "20", 3, 500));
+        auditor.read_statement(&[placed.clone(), completion_line(500)]);
+        assert_eq!(found(&auditor), ["H2"], "money without the end of a hold");
+
+        let (mut auditor, hold, _) = auditor_with_hold();
+        auditor.claim(&hold, Claim::Reversed);
+        auditor.at_rest();
+        assert!(found(&auditor).contains(&"H1"), "still held after its reversal");
     }
 
     #[test]

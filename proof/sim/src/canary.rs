@@ -13,6 +13,12 @@ pub enum Canary {
     LostWrites,
     /// The host's disk does not check balances: captures and accounts fall below their floors.
     UncheckedBalances,
+    /// The host's disk does not check holds: an authorisation can be ended more than once.
+    UncheckedHolds,
+    /// The host's disk drops the end of every tenth hold: money stays held for ever.
+    StuckHolds,
+    /// A host that lets completions exceed their bound.
+    LooseBound,
     /// A PED that puts a newer master key in the present one's place at once.
     HastyPed,
 }
@@ -25,6 +31,9 @@ impl Canary {
         (Canary::ForgetfulHost, "host-crash,loss"),
         (Canary::LostWrites, "none"),
         (Canary::UncheckedBalances, "none"),
+        (Canary::UncheckedHolds, "none"),
+        (Canary::StuckHolds, "none"),
+        (Canary::LooseBound, "none"),
         (Canary::HastyPed, "none"),
     ];
 }

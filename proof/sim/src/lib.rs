@@ -107,6 +107,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bugs_about_holds_are_called_by_their_names() {
+        for (canary, name) in [(Canary::UncheckedHolds, "H1"), (Canary::StuckHolds, "H2"), (Canary::LooseBound, "H2")] {
+            let mut runs = (1..=20).map(|seed| report(seed, 300, "none", Some(canary)).violations);
+            let named = runs.any(|found| found.iter().any(|violation| violation.invariant == name));
+            assert!(named, "{canary:?} breaks {name}");
+        }
+    }
+
     /// Seeds that found something once are run for ever. One a line: seed, transactions, faults, what they found.
     #[test]
     fn what_was_found_once_does_not_come_back() {

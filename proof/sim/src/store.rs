@@ -35,9 +35,12 @@ pub struct SimulatedStore {
     balances: BTreeMap<(String, u16), i64>,
     statement: Vec<StatementLine>,
     appends: u64,
+    releases: u64,
     canary: Option<Canary>,
 }
 
+/// One end of a hold in so many is dropped by [`Canary::StuckHolds`].
+const STUCK_HOLD: u64 = 10;
 /// One append in so many is dropped by [`Canary::LostWrites`].
 const LOST_WRITE: u64 = 100;
 
@@ -107,6 +110,9 @@ impl SimulatedStore {
         }
         append.rows.iter().find_map(|row| {
             let Row::BalanceAtLeast { account, currency, floor_minor } = row else { return None };
+            if self.canary == Some(Canary::UncheckedHolds) && account.text().starts_with("hold/") {
+                return None;
+            }
             let key = (account.text().to_owned(), currency.numeric());
             let would_be_minor = self.balances.get(&key).copied().unwrap_or(0) + moved.get(&key).copied().unwrap_or(0);
             (would_be_minor < *floor_minor).then(|| GuardFailure::Balance { account: account.clone(), would_be_minor })
@@ -132,11 +138,20 @@ impl SimulatedStore {
         }
     }
 
+    fn is_stuck(&mut self, posting: &str) -> bool {
+        if self.canary != Some(Canary::StuckHolds) || !posting.starts_with("release/") {
+            return false;
+        }
+        self.releases += 1;
+        self.releases.is_multiple_of(STUCK_HOLD)
+    }
+
     fn write_row(&mut self, row: &Row) {
         match row {
             Row::Unique { space, key, value } | Row::Put { space, key, value } => {
                 self.keys.insert(((*space).to_owned(), key.clone()), value.clone());
             }
+            Row::Posting { id, .. } if self.is_stuck(id) => {}
             Row::Posting { id, legs } => {
                 for leg in legs {
                     *self.balances.entry((leg.account.text().to_owned(), leg.currency.numeric())).or_default() +=

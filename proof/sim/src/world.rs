@@ -19,7 +19,10 @@ use pedlink::OpaqueFrame;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use till::{Operation, OperatorCommand, OutcomeStatus, TransactionOutcome, TransactionStatus};
+use till::{
+    AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, TransactionOutcome,
+    TransactionStatus,
+};
 use types::{Amount, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, SecretBytes, Stan, TerminalId};
 use vault_soft::{LocalKeys, SoftVault};
 
@@ -35,6 +38,12 @@ const HEALING_MS_MAX: u64 = 6 * 3_600_000;
 const UNDER_WAY_MS_MAX: u64 = 600_000;
 /// Sales remembered for refunds, for each terminal.
 const REFUNDABLE_MAX: usize = 40;
+/// Pre-authorisations remembered for their end, for each terminal.
+const AUTHORISATIONS_MAX: usize = 20;
+/// Chance in millionths that a cashier forgets nothing: a pre-authorisation that was ended once is ended again.
+const ENDED_AGAIN: u32 = 200_000;
+/// Completions in per cent of what LooseBound allows.
+const LOOSE_PERCENT: u32 = 1_000;
 /// Chance in millionths that a cashier gives a command although the till is busy.
 const IMPATIENT: u32 = 20_000;
 /// Chance in millionths that a shopper who voids brings another card than the one that paid.
@@ -80,6 +89,14 @@ struct Refundable {
     wallet: usize,
 }
 
+/// A pre-authorisation as its slip tells it.
+#[derive(Clone)]
+struct Authorised {
+    named: AuthorisationReference,
+    amount: Amount,
+    wallet: usize,
+}
+
 /// What a run is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -105,6 +122,9 @@ pub(crate) struct World {
     terminals: Vec<Terminal>,
     peers: Vec<PeerIdentity>,
     refundable: Vec<Vec<Refundable>>,
+    authorised: Vec<Vec<Authorised>>,
+    /// Completions with their cards.
+    completed: Vec<Vec<(Stan, usize)>>,
     administration: LocalKeys,
     key_orders: Vec<Option<KeyOrder>>,
     key_orders_made: u64,
@@ -148,7 +168,11 @@ impl World {
         let secrets = lab::vault_secrets(&entropy)?;
         let vault = Arc::new(SoftVault::new(secrets, Box::new(entropy), Box::new(Moving(Default::default()))));
         let host_keys = LocalKeys::new(Arc::clone(&vault), Caller::Host);
-        let config = Arc::new(HostConfig::new(InstitutionId::parse("48020000")?, test_parameters()));
+        let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
+        if plan.canary == Some(Canary::LooseBound) {
+            config.completion_percent = LOOSE_PERCENT;
+        }
+        let config = Arc::new(config);
         let issuer = IssuerConfig::new(InstitutionId::parse("03080000")?);
         let hosts = (0..HOSTS).map(|_| Host::new(Arc::clone(&config), issuer.clone(), host_keys.clone())).collect();
         let mut world = Self {
@@ -163,6 +187,8 @@ impl World {
             terminals: Vec::new(),
             peers: Vec::new(),
             refundable: Vec::new(),
+            authorised: Vec::new(),
+            completed: Vec::new(),
             administration: LocalKeys::new(Arc::clone(&vault), Caller::Administration),
             key_orders: Vec::new(),
             key_orders_made: 0,
@@ -200,6 +226,8 @@ impl World {
             let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
             self.terminals.push(Terminal::new(till, ped, ped_keys, wallets, self.plan.canary));
             self.refundable.push(Vec::new());
+            self.authorised.push(Vec::new());
+            self.completed.push(Vec::new());
             self.key_orders.push(None);
             self.master_key_versions.push(1);
         }
@@ -578,6 +606,16 @@ impl World {
         if outcome.operation == Operation::Sale && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
         }
+        if outcome.operation == Operation::PreAuthorisation && outcome.status == OutcomeStatus::Approved {
+            self.remember_authorisation(index, outcome);
+        }
+        if outcome.operation == Operation::Completion && outcome.status == OutcomeStatus::Approved {
+            let list = &mut self.completed[index];
+            list.truncate(AUTHORISATIONS_MAX);
+            if let Some(stan) = outcome.stan {
+                list.insert(0, (stan, self.terminals[index].in_reader));
+            }
+        }
         if outcome.operation != Operation::Reversal {
             let delay = self.shoppers.between(1_000, 15_000);
             self.plan_shopper(index, delay);
@@ -595,6 +633,21 @@ impl World {
             list.remove(0);
         }
         list.push(sale);
+    }
+
+    fn remember_authorisation(&mut self, index: usize, outcome: &TransactionOutcome) {
+        let till = self.terminals[index].till();
+        let found = outcome.stan.and_then(|stan| till.and_then(|till| till.find(stan)));
+        let (Some(code), Some(amount), Some(transaction)) = (outcome.authorisation_code, outcome.amount, found) else {
+            return;
+        };
+        let named = AuthorisationReference { code, date: transaction.at.date };
+        let authorised = Authorised { named, amount, wallet: self.terminals[index].in_reader };
+        let list = &mut self.authorised[index];
+        if list.len() >= AUTHORISATIONS_MAX {
+            list.remove(0);
+        }
+        list.push(authorised);
     }
 
     /// The terminal's own words about what the auditor still holds open.
@@ -661,6 +714,9 @@ impl World {
             23 => OperatorCommand::SignIn,
             24 => OperatorCommand::Echo,
             25 => OperatorCommand::ResumePending,
+            26..=36 => self.draw_pre_authorisation(),
+            37..=45 => self.draw_end_of_hold(index),
+            46..=48 => self.draw_completion_void(index),
             _ => self.draw_sale(),
         }
     }
@@ -669,6 +725,48 @@ impl World {
         let most = if self.shoppers.chance(10_000) { 3_000_000 } else { 5_000 };
         let minor = self.shoppers.between(1, most);
         OperatorCommand::Sale { amount: Amount::from_minor(minor, Currency::CNY).expect("a small amount") }
+    }
+
+    fn draw_pre_authorisation(&mut self) -> OperatorCommand {
+        let most = if self.shoppers.chance(10_000) { 3_000_000 } else { 5_000 };
+        let minor = self.shoppers.between(1, most);
+        OperatorCommand::PreAuthorise { amount: Amount::from_minor(minor, Currency::CNY).expect("a small amount") }
+    }
+
+    /// A void or completion of a pre-authorisation of any batch. Some are ended already: the host must refuse them.
+    fn draw_end_of_hold(&mut self, index: usize) -> OperatorCommand {
+        if self.authorised[index].is_empty() {
+            return self.draw_pre_authorisation();
+        }
+        let place = self.shoppers.below(u64::try_from(self.authorised[index].len()).expect("a short list"));
+        let place = usize::try_from(place).expect("a short list");
+        let authorised = self.authorised[index][place].clone();
+        if !self.shoppers.chance(ENDED_AGAIN) {
+            self.authorised[index].remove(place);
+        }
+        if !self.shoppers.chance(WRONG_CARD) {
+            self.terminals[index].in_reader = authorised.wallet;
+        }
+        let authorisation = authorised.named;
+        if self.shoppers.chance(300_000) {
+            return OperatorCommand::VoidPreAuthorisation { amount: authorised.amount, authorisation };
+        }
+        // Sometimes above the bound: the host must refuse it.
+        let minor = self.shoppers.between(1, authorised.amount.minor() * 120 / 100 + 1);
+        let amount = Amount::from_minor(minor, Currency::CNY).expect("a small amount");
+        let form = if self.shoppers.chance(300_000) { CompletionForm::Notice } else { CompletionForm::Request };
+        OperatorCommand::Complete { amount, authorisation, form }
+    }
+
+    fn draw_completion_void(&mut self, index: usize) -> OperatorCommand {
+        if self.completed[index].is_empty() {
+            return self.draw_end_of_hold(index);
+        }
+        let (stan, wallet) = *self.shoppers.pick(&self.completed[index]);
+        if !self.shoppers.chance(WRONG_CARD) {
+            self.terminals[index].in_reader = wallet;
+        }
+        OperatorCommand::VoidCompletion { stan }
     }
 
     fn draw_void(&mut self, index: usize) -> OperatorCommand {

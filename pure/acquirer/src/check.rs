@@ -142,7 +142,7 @@ impl Acquirer {
     fn consider(&mut self, work: Box<Work>, out: &mut Output) {
         use MessageKind as K;
         match work.incoming.kind {
-            K::Sale | K::SaleVoid | K::Refund | K::Balance => self.consider_transaction(work, out),
+            kind if carries_card(kind) => self.consider_transaction(work, out),
             K::Reversal => self.consider_reversal(work, out),
             K::ScriptResult => self.consider_script_result(work, out),
             _ => self.refuse_with_mac(work, Rule::NotSupported.into(), out),

@@ -10,6 +10,11 @@ pub const REPLY_TIMEOUT_MS_DEFAULT: u64 = 15_000;
 /// Days after a sale in which it may be refunded.
 pub const REFUND_WINDOW_DAYS_DEFAULT: u32 = 180;
 
+/// Days after a pre-authorisation in which it may be completed (unionpay-pos §8.7).
+pub const AUTHORISATION_DAYS_DEFAULT: u32 = 30;
+/// Largest completion in per cent of its pre-authorisation (unionpay-pos §8.7).
+pub const COMPLETION_PERCENT_DEFAULT: u32 = 115;
+
 /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds: longer than anything of
 /// before the sign-in is under way or waits to be sent again.
 pub const KEY_OVERLAP_MS_DEFAULT: u64 = 15 * 60_000;
@@ -40,6 +45,10 @@ pub struct HostConfig {
     pub double_length_mac_key: bool,
     /// Days after a sale in which it may be refunded.
     pub refund_window_days: u32,
+    /// Days after a pre-authorisation in which it may be completed.
+    pub authorisation_days: u32,
+    /// Largest completion in per cent of its pre-authorisation.
+    pub completion_percent: u32,
     /// Time allowed to the key service, the issuer or a look-up.
     pub reply_timeout_ms: u64,
     /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds; 0 for not at all.
@@ -55,6 +64,8 @@ impl HostConfig {
             mac_algorithm: MacAlgorithm::UnionPayEcb,
             double_length_mac_key: true,
             refund_window_days: REFUND_WINDOW_DAYS_DEFAULT,
+            authorisation_days: AUTHORISATION_DAYS_DEFAULT,
+            completion_percent: COMPLETION_PERCENT_DEFAULT,
             reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
             key_overlap_ms: KEY_OVERLAP_MS_DEFAULT,
         }

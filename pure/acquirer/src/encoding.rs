@@ -1,8 +1,8 @@
 //! Encodings of records, by hand.
 
 use crate::record::{
-    Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
+    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
+    NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
 };
 use issuer::PinTries;
 use ledger::CardGroup;
@@ -27,7 +27,10 @@ macro_rules! encode_enum {
         }
     };
 }
-encode_enum!(Kind { Sale = 1, Void = 2, Refund = 3, Balance = 4 });
+encode_enum!(Kind {
+    Sale = 1, Void = 2, Refund = 3, Balance = 4,
+    PreAuthorisation = 5, PreAuthorisationVoid = 6, Completion = 7, CompletionVoid = 8, CompletionNotice = 9,
+});
 encode_enum!(DownloadedSet { Capk = 1, Aid = 2 });
 
 /// Writes a foreign value that has an encoding.
@@ -163,10 +166,14 @@ impl Encode for Decision {
             writer.bytes(key);
         });
         writer.u64(self.wall_ms);
+        // Kinds of 0.1.0 hold nothing and end here.
+        if self.kind.holds() {
+            put_option(writer, self.hold.as_ref());
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
+        let mut decision = Self {
             intent: reader.value()?,
             kind: reader.value()?,
             identity: reader.value()?,
@@ -175,6 +182,7 @@ impl Encode for Decision {
             entry_mode: reader.array("an entry mode")?,
             answer: reader.value()?,
             movement: reader.option(Reader::value)?,
+            hold: None,
             floor_minor: reader.i64()?,
             group: group(reader)?,
             rule: text(reader)?,
@@ -182,7 +190,11 @@ impl Encode for Decision {
             pin_tries: reader.option(pin_tries)?,
             atc_once: reader.option(|reader| Ok(bounded(reader, NOTE_BYTES_MAX)?.to_vec()))?,
             wall_ms: reader.u64()?,
-        })
+        };
+        if decision.kind.holds() {
+            decision.hold = reader.option(Reader::value)?;
+        }
+        Ok(decision)
     }
 }
 
@@ -193,6 +205,9 @@ impl Encode for Undo {
             Undo::Void(movement) => writer.u8(2).value(movement),
             Undo::Nothing => writer.u8(3),
             Undo::Tombstone => writer.u8(4),
+            Undo::Hold(hold) => writer.u8(5).value(hold),
+            Undo::Release(hold) => writer.u8(6).value(hold),
+            Undo::Completion(movement, hold) => writer.u8(7).value(movement).value(hold),
         };
     }
 
@@ -202,6 +217,9 @@ impl Encode for Undo {
             2 => Ok(Undo::Void(reader.value()?)),
             3 => Ok(Undo::Nothing),
             4 => Ok(Undo::Tombstone),
+            5 => Ok(Undo::Hold(reader.value()?)),
+            6 => Ok(Undo::Release(reader.value()?)),
+            7 => Ok(Undo::Completion(reader.value()?, reader.value()?)),
             _ => Err(reader.malformed("what a reversal undoes")),
         }
     }
@@ -359,6 +377,21 @@ impl Encode for Capture {
     }
 }
 
+const AUTHORISATION_VERSION: u8 = 1;
+
+impl Encode for Authorisation {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u8(AUTHORISATION_VERSION).value(&self.hold).value(&self.at).u64(self.wall_ms);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if reader.u8()? != AUTHORISATION_VERSION {
+            return Err(reader.malformed("authorisation version 1"));
+        }
+        Ok(Self { hold: reader.value()?, at: reader.value()?, wall_ms: reader.u64()? })
+    }
+}
+
 impl Encode for Record {
     fn encode(&self, writer: &mut Writer) {
         match self {
@@ -384,6 +417,9 @@ impl Encode for Record {
             Record::BatchClosed(close) => writer.u8(13).value(&**close),
             Record::Snapshot(state) => writer.u8(14).value(&**state),
             Record::MasterKeyReplaced { master_key } => writer.u8(16).value(master_key),
+            Record::HoldExpired { hold, terminal, released } => {
+                writer.u8(17).value(hold).value(terminal).bool(*released)
+            }
         };
     }
 
@@ -404,6 +440,9 @@ impl Encode for Record {
             13 => Ok(Record::BatchClosed(Box::new(reader.value()?))),
             14 => Ok(Record::Snapshot(Box::new(reader.value()?))),
             16 => Ok(Record::MasterKeyReplaced { master_key: reader.value()? }),
+            17 => {
+                Ok(Record::HoldExpired { hold: reader.value()?, terminal: reader.value()?, released: reader.bool()? })
+            }
             _ => Err(reader.malformed("a known record kind")),
         }
     }

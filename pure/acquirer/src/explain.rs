@@ -19,6 +19,10 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
         Record::MasterKeyReplaced { master_key } => {
             lines.add("keys", format!("master key version {}", master_key.header().version));
         }
+        Record::HoldExpired { hold, .. } => {
+            lines.add("authorisation", hold.authorisation.text());
+            explain_postings(record, &mut lines);
+        }
         Record::Downloaded { set, version } => lines.add("set", format!("{set:?} version {version}")),
         Record::Decided(decision) => explain_decision(decision, &mut lines),
         Record::Reversed(reversal) => explain_reversal(reversal, &mut lines),
@@ -77,6 +81,11 @@ fn explain_reversal(reversal: &Reversal, lines: &mut Lines) {
     let undone = match &reversal.undo {
         Undo::Sale(movement) => format!("{} given back", movement.amount.decimal()),
         Undo::Void(movement) => format!("the sale of {} stands again", movement.amount.decimal()),
+        Undo::Hold(hold) => format!("the hold of {} is taken away", hold.amount.decimal()),
+        Undo::Release(hold) => format!("the hold of {} stands again", hold.amount.decimal()),
+        Undo::Completion(movement, hold) => {
+            format!("{} given back, the hold of {} stands again", movement.amount.decimal(), hold.amount.decimal())
+        }
         Undo::Nothing => "nothing to undo".to_owned(),
         Undo::Tombstone => "the original is refused should it still come".to_owned(),
     };

@@ -1,22 +1,22 @@
-//! Sales, voids, refunds and balance inquiries.
+//! Transactions of a card: sales, voids, refunds, balance inquiries, and the pre-authorisation family.
 
 use crate::check::{ORGANISATION_UNKNOWN, identity_of};
 use crate::machine_impl::{Acquirer, OpenedCard, Original, Output, Phase, Work};
-use crate::record::{Capture, Decision, Kind, Record, Stored};
+use crate::record::{Capture, Decision, Kind, Record, Side, Stored};
 use crate::respond;
-use crate::rows::SPACE_RRN;
+use crate::rows::{SPACE_RRN, month_day};
 use crate::rule::{Rule, Verdict};
 use crate::state::{OPEN_INTENTS_MAX, Status};
 use crate::words::{Effect, Level};
 use iso8583::unionpay::{Entry, MessageKind, PinFormat, SecurityAlgorithm};
 use issuer::{IssuerReply, IssuerRequest, Operation, PinBlock};
-use ledger::{CardGroup, Intent, MessageClass, Movement};
+use ledger::{CardGroup, Hold, Intent, MessageClass, Movement};
 use machine::wire::Encode;
-use types::{Amount, Currency, Stan};
+use types::{Amount, AuthorisationCode, Currency, Stan};
 
 /// F60.5: the chip of the card could not be read before.
 const CHIP_FAILED: u8 = 2;
-const MILLISECONDS_A_DAY: u64 = 86_400_000;
+pub(crate) const MILLISECONDS_A_DAY: u64 = 86_400_000;
 
 impl Acquirer {
     /// An authentic message about a card: seen before, allowed, and about what it says?
@@ -40,6 +40,7 @@ impl Acquirer {
         match checked {
             Err(rule) => self.decide(work, rule.into(), None, out),
             Ok(()) if kind_of(&work) == Kind::Refund => self.find_capture(work, out),
+            Ok(()) if kind_of(&work).ends_authorisation() => self.find_authorisation(work, out),
             Ok(()) => self.ask_issuer(work, out),
         }
     }
@@ -85,8 +86,13 @@ impl Acquirer {
     fn check_kind(&self, work: &mut Work) -> Result<(), Rule> {
         work.checks.push("allowed, amount, currency and card number in order");
         self.check_room(work)?;
-        if kind_of(work) == Kind::Void {
-            work.original = Some(self.original_of_void(work)?);
+        let voided = match kind_of(work) {
+            Kind::Void => Some(Kind::Sale),
+            Kind::CompletionVoid => Some(Kind::Completion),
+            _ => None,
+        };
+        if let Some(kind) = voided {
+            work.original = Some(self.original_of_void(work, kind)?);
             work.checks.push("original found and fitting");
         }
         Ok(())
@@ -98,17 +104,17 @@ impl Acquirer {
         let minor = work.incoming.body.amount_minor.unwrap_or(0);
         // The group is known only when the issuer has spoken: there must be room in both.
         [CardGroup::Domestic, CardGroup::Foreign].into_iter().try_for_each(|group| {
-            let added = match kind_of(work) {
-                Kind::Sale => totals.add_debit(group, minor),
-                Kind::Void | Kind::Refund => totals.add_credit(group, minor),
-                Kind::Balance => Ok(()),
+            let added = match kind_of(work).side() {
+                Some(Side::Debit) => totals.add_debit(group, minor),
+                Some(Side::Credit) => totals.add_credit(group, minor),
+                None => Ok(()),
             };
             added.map_err(|_| Rule::BatchFull)
         })
     }
 
-    /// The sale that a void names by F61 and F37: of this batch, standing, whole, of this card (unionpay-pos §8.7).
-    fn original_of_void(&self, work: &Work) -> Result<Original, Rule> {
+    /// The sale or completion that a void names by F61 and F37: of this batch, standing, whole, of this card (unionpay-pos §8.7).
+    fn original_of_void(&self, work: &Work, kind: Kind) -> Result<Original, Rule> {
         let body = &work.incoming.body;
         let named = body.f61.as_ref().ok_or(Rule::OriginalMissing)?;
         let stan = named.trace().and_then(Stan::new).ok_or(Rule::OriginalMissing)?;
@@ -119,7 +125,7 @@ impl Acquirer {
         if body.rrn != Some(*sale.answer.rrn.bytes()) {
             return Err(Rule::OriginalMissing);
         }
-        if sale.kind != Kind::Sale {
+        if sale.kind != kind {
             return Err(Rule::OriginalKind);
         }
         let movement = sale.movement.clone().ok_or(Rule::OriginalNotApproved)?;
@@ -134,7 +140,7 @@ impl Acquirer {
         if body.amount_minor != Some(movement.amount.minor()) {
             return Err(Rule::OriginalAmount);
         }
-        Ok(Original { movement, group: Some(sale.group) })
+        Ok(Original::Movement { movement, group: Some(sale.group) })
     }
 
     fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
@@ -161,11 +167,10 @@ impl Acquirer {
         let sale = &capture.movement.sale;
         let body = &work.incoming.body;
         let dated = body.f61.as_ref().and_then(|f61| f61.date_mmdd());
-        let day = u16::from(capture.at.date.month()) * 100 + u16::from(capture.at.date.day());
         if Some(sale.merchant) != self.state.enrolment.as_ref().map(|enrolment| enrolment.merchant) {
             return Err(Rule::OriginalMissing);
         }
-        if dated != Some(day) {
+        if dated != Some(month_day(capture.at)) {
             return Err(Rule::OriginalMissing);
         }
         if work.card.as_ref().map(|card| card.token) != Some(capture.card) {
@@ -179,7 +184,7 @@ impl Acquirer {
         if age_ms > u64::from(self.config.refund_window_days).saturating_mul(MILLISECONDS_A_DAY) {
             return Err(Rule::RefundTooLate);
         }
-        Ok(Original { movement: Movement { amount, ..capture.movement }, group: None })
+        Ok(Original::Movement { movement: Movement { amount, ..capture.movement }, group: None })
     }
 
     /// Asks the issuer of the card.
@@ -250,7 +255,7 @@ impl Acquirer {
 
     /// Writes the decision down and answers.
     pub(crate) fn decide(&mut self, work: Box<Work>, verdict: Verdict, balance: Option<i64>, out: &mut Output) {
-        if kind_of(&work) == Kind::Refund && is_passing(verdict) {
+        if kind_of(&work).is_notice() && is_passing(verdict) {
             // A notice comes again until it is decided: kept as an answer, this would be repeated for ever.
             return self.refuse_with_mac(work, verdict, out);
         }
@@ -269,7 +274,7 @@ impl Acquirer {
         let approved = verdict.response_code().is_approval();
         let mut answer = self.plain_answer(work, verdict);
         if let Some(reply) = reply {
-            answer.authorisation_code = reply.authorisation_code.filter(|_| approved);
+            answer.authorisation_code = reply.authorisation_code.or(completed_code(work)).filter(|_| approved);
             answer.chip = if approved { reply.chip.clone() } else { Vec::new() };
             answer.organisation = reply.organisation;
             answer.issuer = Some(reply.issuer);
@@ -288,6 +293,7 @@ impl Acquirer {
             entry_mode: work.incoming.body.entry_mode.map_or(*b"000", |mode| mode.0),
             answer,
             movement: if approved { movement(work, kind, intent, amount) } else { None },
+            hold: if approved { hold(work, kind, intent, amount) } else { None },
             floor_minor: reply.and_then(|reply| reply.funds.as_ref()).map_or(0, |funds| funds.floor_minor),
             group: group(work, &organisation),
             rule: verdict.id().to_owned(),
@@ -313,12 +319,21 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
         MessageKind::SaleVoid => Kind::Void,
         MessageKind::Refund => Kind::Refund,
         MessageKind::Balance => Kind::Balance,
+        MessageKind::PreAuthorisation => Kind::PreAuthorisation,
+        MessageKind::PreAuthorisationVoid => Kind::PreAuthorisationVoid,
+        MessageKind::Completion => Kind::Completion,
+        MessageKind::CompletionVoid => Kind::CompletionVoid,
+        MessageKind::CompletionNotice => Kind::CompletionNotice,
         _ => Kind::Sale,
     }
 }
 
 fn class_of(kind: Kind) -> MessageClass {
-    if kind == Kind::Refund { MessageClass::FinancialNotice } else { MessageClass::Financial }
+    match kind {
+        Kind::PreAuthorisation | Kind::PreAuthorisationVoid => MessageClass::Authorisation,
+        Kind::Refund | Kind::CompletionNotice => MessageClass::FinancialNotice,
+        Kind::Sale | Kind::Void | Kind::Balance | Kind::Completion | Kind::CompletionVoid => MessageClass::Financial,
+    }
 }
 
 /// Whether the verdict says nothing about the transaction itself: asked again later, the issuer may decide.
@@ -329,9 +344,10 @@ fn is_passing(verdict: Verdict) -> bool {
 
 fn operation(kind: Kind) -> Operation {
     match kind {
-        Kind::Sale => Operation::Purchase,
+        Kind::Sale | Kind::PreAuthorisation => Operation::Purchase,
         Kind::Balance => Operation::Balance,
-        Kind::Void | Kind::Refund => Operation::Credit,
+        Kind::Void | Kind::Refund | Kind::PreAuthorisationVoid | Kind::CompletionVoid => Operation::Credit,
+        Kind::Completion | Kind::CompletionNotice => Operation::Capture,
     }
 }
 
@@ -339,14 +355,19 @@ fn operation(kind: Kind) -> Operation {
 fn permission(kind: Kind) -> u32 {
     let bit = match kind {
         Kind::Balance => 1,
+        Kind::PreAuthorisation => 2,
+        Kind::PreAuthorisationVoid => 3,
+        Kind::Completion => 4,
+        Kind::CompletionVoid => 5,
         Kind::Sale => 6,
         Kind::Void => 7,
         Kind::Refund => 8,
+        Kind::CompletionNotice => 11,
     };
     1 << (32 - bit)
 }
 
-fn amount_of(work: &Work, currency: Currency) -> Option<Amount> {
+pub(crate) fn amount_of(work: &Work, currency: Currency) -> Option<Amount> {
     Amount::from_minor(work.incoming.body.amount_minor.unwrap_or(0), currency)
 }
 
@@ -377,12 +398,40 @@ fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<M
             let funds = work.reply.as_ref()?.funds.as_ref()?;
             Some(Movement { sale: intent, funds: funds.account.clone(), amount })
         }
-        Kind::Void | Kind::Refund => work.original.as_ref().map(|original| original.movement.clone()),
-        Kind::Balance => None,
+        Kind::Void | Kind::Refund | Kind::CompletionVoid => match work.original.as_ref()? {
+            Original::Movement { movement, .. } => Some(movement.clone()),
+            Original::Hold(_) => None,
+        },
+        Kind::Completion | Kind::CompletionNotice => {
+            let Original::Hold(hold) = work.original.as_ref()? else { return None };
+            Some(Movement { sale: intent, funds: hold.funds.clone(), amount })
+        }
+        Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
     }
 }
 
+/// The hold that a pre-authorisation places, or that its void or completion ends.
+fn hold(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<Hold> {
+    if kind == Kind::PreAuthorisation {
+        let funds = work.reply.as_ref()?.funds.as_ref()?.account.clone();
+        return Some(Hold { authorisation: intent, funds, amount });
+    }
+    match work.original.as_ref()? {
+        Original::Hold(hold) => Some(hold.clone()),
+        Original::Movement { .. } => None,
+    }
+}
+
+/// A completion is answered with the code of its pre-authorisation: the promise it redeems.
+fn completed_code(work: &Work) -> Option<AuthorisationCode> {
+    let code = work.incoming.body.authorisation_code.filter(|_| kind_of(work).completes())?;
+    AuthorisationCode::from_slice(&code).ok()
+}
+
 fn group(work: &Work, organisation: &[u8; 3]) -> CardGroup {
-    let of_original = work.original.as_ref().and_then(|original| original.group);
+    let of_original = match &work.original {
+        Some(Original::Movement { group, .. }) => *group,
+        _ => None,
+    };
     of_original.unwrap_or_else(|| CardGroup::of_organisation(organisation))
 }

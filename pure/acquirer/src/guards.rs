@@ -3,7 +3,7 @@
 use crate::machine_impl::{Acquirer, Output, Work};
 use crate::record::{Decision, Kind, Record, Reversal, Stored, Undo};
 use crate::reversal::Undoing;
-use crate::rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_SERIAL};
+use crate::rows::{SPACE_AUTHORISATION, SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_SERIAL};
 use crate::rule::Rule;
 use crate::state::Status;
 use crate::words::{Effect, EnrolmentRefused, Level};
@@ -21,6 +21,10 @@ impl Acquirer {
             self.order = None;
             out.effects.push(Effect::Enrolled { accepted: Err(EnrolmentRefused::NumberTaken) });
             return;
+        }
+        if let Record::HoldExpired { hold, terminal, .. } = record {
+            // Another terminal ended it, or it expired there.
+            return self.write(Record::HoldExpired { hold, terminal, released: false }, out);
         }
         let Some(mut work) = self.work.take() else { return };
         work.attempts += 1;
@@ -60,9 +64,9 @@ impl Acquirer {
                 Some(stored) => self.meet_stored(work, decision.intent, &stored, out),
                 None => self.abandon(work, "a stored intent cannot be read", out),
             },
-            GuardFailure::Taken { space, .. } if *space == SPACE_RRN => {
+            GuardFailure::Taken { space, .. } if matches!(*space, SPACE_RRN | SPACE_AUTHORISATION) => {
                 work.rrn_skip += 1;
-                self.log(out, Level::Alarm, SPACE_RRN, "a reference number was taken already".to_owned());
+                self.log(out, Level::Alarm, space, "a reference number or authorisation code was taken".to_owned());
                 self.ask_issuer(work, out);
             }
             // Another terminal moved the card's PIN counter: the issuer must see the new count.
@@ -71,10 +75,16 @@ impl Acquirer {
                 self.refuse_by_issuer(work, issuer::Rule::ChipReplay, out);
             }
             GuardFailure::Taken { .. } => self.abandon(work, "a posting stands already", out),
-            GuardFailure::Balance { .. } => match decision.kind {
-                Kind::Sale => self.refuse_by_issuer(work, issuer::Rule::Funds, out),
-                _ => self.decide(work, Rule::NothingLeft.into(), None, out),
-            },
+            GuardFailure::Balance { account, .. } => {
+                let of_hold = decision.hold.as_ref().is_some_and(|hold| hold.account() == *account);
+                match decision.kind {
+                    _ if of_hold => self.decide(work, Rule::AuthorisationClosed.into(), None, out),
+                    Kind::Void | Kind::Refund | Kind::CompletionVoid => {
+                        self.decide(work, Rule::NothingLeft.into(), None, out);
+                    }
+                    _ => self.refuse_by_issuer(work, issuer::Rule::Funds, out),
+                }
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl Incoming {
             return Some(2);
         }
         let entry = body.entry_mode?;
-        let needs_chip = matches!(self.kind, MessageKind::Sale | MessageKind::Balance);
+        let needs_chip = matches!(self.kind, MessageKind::Sale | MessageKind::Balance | MessageKind::PreAuthorisation);
         if needs_chip && entry.is_chip() && body.icc_data.is_none() {
             return Some(55);
         }
@@ -97,7 +97,18 @@ impl Incoming {
 /// Whether a card stands behind the message.
 pub(crate) fn carries_card(kind: MessageKind) -> bool {
     use MessageKind as K;
-    matches!(kind, K::Sale | K::SaleVoid | K::Refund | K::Balance)
+    matches!(
+        kind,
+        K::Sale
+            | K::SaleVoid
+            | K::Refund
+            | K::Balance
+            | K::PreAuthorisation
+            | K::PreAuthorisationVoid
+            | K::Completion
+            | K::CompletionVoid
+            | K::CompletionNotice
+    )
 }
 
 fn parse(frame: &[u8]) -> Result<(Tpdu, Header, Body), DecodeError> {
@@ -141,6 +152,9 @@ fn mandatory(kind: MessageKind) -> &'static [u8] {
         K::Balance => &[3, 11, 22, 25, 49, 64],
         K::SaleVoid => &[3, 4, 11, 22, 25, 37, 49, 61, 64],
         K::Refund => &[3, 4, 11, 22, 25, 37, 49, 61, 63, 64],
+        K::PreAuthorisation => &[3, 4, 11, 22, 25, 49, 64],
+        K::PreAuthorisationVoid | K::Completion | K::CompletionNotice => &[3, 4, 11, 22, 25, 38, 49, 61, 64],
+        K::CompletionVoid => &[3, 4, 11, 22, 25, 37, 38, 49, 61, 64],
         K::Reversal => &[3, 4, 11, 22, 25, 39, 49, 64],
         K::ScriptResult => &[11, 37, 55, 61, 64],
         K::Settlement => &[11, 48, 49],
@@ -160,6 +174,7 @@ fn present(body: &Body, field: u8) -> bool {
         22 => body.entry_mode.is_some(),
         25 => body.condition.is_some(),
         37 => body.rrn.is_some(),
+        38 => body.authorisation_code.is_some(),
         39 => body.response_code.is_some(),
         41 => body.terminal_id.is_some(),
         42 => body.merchant_id.is_some(),

@@ -6,6 +6,7 @@
 //! I/O, clocks, chance.
 //! *Start here*: [`Acquirer`], [`Event`], [`Effect`], then [`Rule`] (reason → response code) and [`Record`].
 
+mod authorisation;
 mod check;
 mod config;
 mod encoding;
@@ -25,17 +26,20 @@ mod state;
 mod words;
 
 pub use config::{
-    HostConfig, KEY_OVERLAP_MS_DEFAULT, ParameterSet, REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT,
+    AUTHORISATION_DAYS_DEFAULT, COMPLETION_PERCENT_DEFAULT, HostConfig, KEY_OVERLAP_MS_DEFAULT, ParameterSet,
+    REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT,
 };
 pub use explain::explain;
 pub use incoming::{Unroutable, route};
 pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
 pub use record::{
-    Answer, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, TERMINAL_NUMBER_MAX, Undo, Upload,
-    UploadedEntry,
+    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
+    NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored, TERMINAL_NUMBER_MAX,
+    Undo, Upload, UploadedEntry,
 };
-pub use rows::{SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows};
+pub use rows::{SPACE_AUTHORISATION, SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows};
 pub use rule::{Rule, Verdict};
-pub use state::{ClosedBatch, Entry, OPEN_INTENTS_MAX, PREVIOUS_KEYS_MAX, PreviousKeys, State, Status};
+pub use state::{
+    ClosedBatch, Entry, OPEN_INTENTS_MAX, PLACED_HOLDS_MAX, PREVIOUS_KEYS_MAX, PlacedHold, PreviousKeys, State, Status,
+};
 pub use words::{Effect, EnrolmentRefused, Event, Level, LogLine, PeerIdentity};

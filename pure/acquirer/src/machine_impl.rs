@@ -8,7 +8,7 @@ use crate::words::{Effect, Event, Level, LogLine, PeerIdentity};
 use iso8583::unionpay::{Body, MessageKind, Requirement};
 use issuer::IssuerReply;
 use keys::{Command, KeyBlock, Reply, SealedAccount, TerminalMaster, WorkingKeys};
-use ledger::{CardGroup, Movement};
+use ledger::{CardGroup, Hold, Movement};
 use machine::store::{Journal, Outcome};
 use machine::wire::{Encode, Malformed};
 use machine::{Batch, Machine, MachineId, Tick};
@@ -32,10 +32,12 @@ pub(crate) struct OpenedCard {
     pub expired: bool,
 }
 
-/// The sale that a void or refund gives back.
-pub(crate) struct Original {
-    pub movement: Movement,
-    pub group: Option<CardGroup>,
+/// What a message rests on.
+pub(crate) enum Original {
+    /// The sale or completion that a void or refund gives back.
+    Movement { movement: Movement, group: Option<CardGroup> },
+    /// The pre-authorisation that a void or completion ends.
+    Hold(Hold),
 }
 
 /// Where a request stands.
@@ -44,6 +46,8 @@ pub(crate) enum Phase {
     Opening,
     /// The sale of a refund is looked up.
     FindingCapture,
+    /// The pre-authorisation of a void or completion is looked up.
+    FindingAuthorisation,
     /// The issuer decides.
     AskingIssuer,
     /// The balance is looked up.
@@ -253,7 +257,11 @@ impl Acquirer {
                 }
             }
             Event::Found { ticket, value } => {
-                if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::FindingCapture)) {
+                let finding = |phase: &Phase| matches!(phase, Phase::FindingCapture | Phase::FindingAuthorisation);
+                let Some(work) = self.take_work(ticket, finding) else { return };
+                if matches!(work.phase, Phase::FindingAuthorisation) {
+                    self.take_authorisation(work, value, out);
+                } else {
                     self.take_capture(work, value, out);
                 }
             }
@@ -407,6 +415,9 @@ impl Acquirer {
                 self.work = None;
                 self.order = None;
                 self.snapshot_if_due(&record, out);
+                if self.appending.is_none() {
+                    self.release_expired_hold(out);
+                }
             }
             Outcome::GuardFailed(failure) => self.guard_failed(record, failure, out),
             // The driver replaces the machine; until then it must not go on.

@@ -3,7 +3,7 @@
 use crate::state::State;
 use issuer::PinTries;
 use keys::{KeyBlock, TerminalMaster, WorkingKeys};
-use ledger::{BatchTotals, CardGroup, Intent, Movement};
+use ledger::{BatchTotals, CardGroup, Hold, Intent, Movement};
 use types::{
     Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, InstitutionId, MerchantId, ResponseCode,
     Rrn, Stan, TerminalId, TruncatedPan,
@@ -46,6 +46,16 @@ pub enum Kind {
     Refund,
     /// 余额查询.
     Balance,
+    /// 预授权.
+    PreAuthorisation,
+    /// 预授权撤销.
+    PreAuthorisationVoid,
+    /// 预授权完成请求.
+    Completion,
+    /// 预授权完成撤销.
+    CompletionVoid,
+    /// 预授权完成通知.
+    CompletionNotice,
 }
 
 impl Kind {
@@ -56,8 +66,51 @@ impl Kind {
             Kind::Void => "void",
             Kind::Refund => "refund",
             Kind::Balance => "balance inquiry",
+            Kind::PreAuthorisation => "pre-authorisation",
+            Kind::PreAuthorisationVoid => "pre-authorisation void",
+            Kind::Completion => "completion",
+            Kind::CompletionVoid => "completion void",
+            Kind::CompletionNotice => "completion notice",
         }
     }
+
+    /// Whether it names a pre-authorisation and ends it.
+    pub fn ends_authorisation(self) -> bool {
+        matches!(self, Kind::PreAuthorisationVoid | Kind::Completion | Kind::CompletionNotice)
+    }
+
+    /// Whether it takes what was authorised.
+    pub fn completes(self) -> bool {
+        matches!(self, Kind::Completion | Kind::CompletionNotice)
+    }
+
+    /// Whether it places a hold or ends one.
+    pub fn holds(self) -> bool {
+        self == Kind::PreAuthorisation || self.ends_authorisation()
+    }
+
+    /// Whether it comes again until it is decided and is never reversed.
+    pub fn is_notice(self) -> bool {
+        matches!(self, Kind::Refund | Kind::CompletionNotice)
+    }
+
+    /// Its side in a settlement, if it has one (unionpay-pos §8.3).
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Kind::Sale | Kind::Completion | Kind::CompletionNotice => Some(Side::Debit),
+            Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
+        }
+    }
+}
+
+/// A side of a settlement's totals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Money the cardholders paid.
+    Debit,
+    /// Money they got back.
+    Credit,
 }
 
 /// What makes two messages of one intent the same message (design §4). MAC, PIN and F55 do not belong to it.
@@ -98,7 +151,7 @@ pub struct Answer {
     pub balance_minor: Option<i64>,
 }
 
-/// A decision on a sale, void, refund or balance inquiry.
+/// A decision on a transaction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// Which message.
@@ -117,6 +170,8 @@ pub struct Decision {
     pub answer: Answer,
     /// The money that moves, if it was approved and moves any.
     pub movement: Option<Movement>,
+    /// The hold that it places or ends, if it was approved and is of the pre-authorisation family.
+    pub hold: Option<Hold>,
     /// Lowest balance of the paying account.
     pub floor_minor: i64,
     /// Which total it counts to.
@@ -145,8 +200,14 @@ impl Decision {
 pub enum Undo {
     /// Gives a sale back.
     Sale(Movement),
-    /// Lets a voided sale stand again.
+    /// Lets a voided sale or completion stand again.
     Void(Movement),
+    /// Takes a pre-authorisation's hold away.
+    Hold(Hold),
+    /// Lets the hold of a voided pre-authorisation stand again.
+    Release(Hold),
+    /// Gives a completion back and lets its hold stand again.
+    Completion(Movement, Hold),
     /// Nothing: the original moved no money, or is undone already.
     Nothing,
     /// The original is unknown; it is refused should it still come.
@@ -346,6 +407,15 @@ pub enum Record {
         /// The new one.
         master_key: KeyBlock<TerminalMaster>,
     },
+    /// A hold that nobody ended in its time.
+    HoldExpired {
+        /// The hold.
+        hold: Hold,
+        /// Whose machine noticed.
+        terminal: TerminalId,
+        /// Whether it is released with this record; otherwise it was gone already.
+        released: bool,
+    },
     /// The machine's whole state.
     Snapshot(Box<State>),
 }
@@ -373,6 +443,7 @@ impl Record {
             Record::Uploaded(_) => "uploaded",
             Record::BatchClosed(_) => "batch closed",
             Record::MasterKeyReplaced { .. } => "master key replaced",
+            Record::HoldExpired { .. } => "hold expired",
             Record::Snapshot(_) => "snapshot",
         }
     }
@@ -399,6 +470,17 @@ pub struct Capture {
     pub movement: Movement,
     /// The card.
     pub card: CardToken,
+    /// When it was answered.
+    pub at: CivilTime,
+    /// Unix time in milliseconds.
+    pub wall_ms: u64,
+}
+
+/// What stands behind a key of the space `authorisation`: the pre-authorisation that a void or completion names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authorisation {
+    /// What it holds.
+    pub hold: Hold,
     /// When it was answered.
     pub at: CivilTime,
     /// Unix time in milliseconds.

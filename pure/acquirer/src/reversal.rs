@@ -110,17 +110,18 @@ impl Acquirer {
 
 /// What undoing a decided transaction takes.
 fn undo(decision: &Decision, status: Status) -> (Undo, Rule) {
-    let movement = match (&decision.movement, status) {
-        (_, Status::Reversed | Status::Voided(_)) => return (Undo::Nothing, Rule::ReversalNothingToDo),
-        (None, Status::Standing) if decision.is_approved() => return (Undo::Nothing, Rule::ReversalKind),
-        (None, Status::Standing) => return (Undo::Nothing, Rule::ReversalNothingToDo),
-        (Some(movement), Status::Standing) => movement.clone(),
-    };
-    match decision.kind {
-        Kind::Sale => (Undo::Sale(movement), Rule::Reversed),
-        Kind::Void => (Undo::Void(movement), Rule::Reversed),
-        Kind::Refund | Kind::Balance => (Undo::Nothing, Rule::ReversalKind),
+    if status != Status::Standing || !decision.is_approved() {
+        return (Undo::Nothing, Rule::ReversalNothingToDo);
     }
+    let undo = match (decision.kind, decision.movement.clone(), decision.hold.clone()) {
+        (Kind::Sale, Some(movement), _) => Undo::Sale(movement),
+        (Kind::Void | Kind::CompletionVoid, Some(movement), _) => Undo::Void(movement),
+        (Kind::PreAuthorisation, _, Some(hold)) => Undo::Hold(hold),
+        (Kind::PreAuthorisationVoid, _, Some(hold)) => Undo::Release(hold),
+        (Kind::Completion, Some(movement), Some(hold)) => Undo::Completion(movement, hold),
+        _ => return (Undo::Nothing, Rule::ReversalKind),
+    };
+    (undo, Rule::Reversed)
 }
 
 /// The message that a reversal names: its own batch and trace number, and the class its F60.1 belongs to.

@@ -1,16 +1,18 @@
 //! What a store keeps beside the records: a pure projection of each record.
 
-use crate::record::{Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
+use crate::record::{Authorisation, Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
 use issuer::{SPACE_ATC, pin_try_rows};
-use ledger::{Intent, balance_guard, capture_guard};
+use ledger::{Hold, Intent, Movement, balance_guard, capture_guard, hold_guard};
 use machine::store::Row;
 use machine::wire::Encode;
-use types::TerminalId;
+use types::{CardToken, CivilTime, MerchantId, TerminalId};
 
 /// Space of decided intents: each can be decided once.
 pub const SPACE_INTENT: &str = "intent";
 /// Space of reference numbers of approved sales, with what a refund needs.
 pub const SPACE_RRN: &str = "rrn";
+/// Space of approved pre-authorisations by what their void or completion names, with what it needs.
+pub const SPACE_AUTHORISATION: &str = "authorisation";
 /// Space of terminal numbers, with the terminal's name.
 pub const SPACE_TERMINAL_NUMBER: &str = "terminal-number";
 
@@ -24,6 +26,9 @@ pub fn rows(record: &Record) -> Vec<Row> {
         Record::SignedIn { serial, claim: SerialClaim::Made(terminal), .. } => vec![terminal_serial(serial, *terminal)],
         Record::Decided(decision) => decision_rows(decision),
         Record::Reversed(reversal) => reversal_rows(reversal),
+        Record::HoldExpired { hold, terminal, released: true } => {
+            vec![hold.expiry(*terminal).into_row(), hold_guard(hold)]
+        }
         Record::ScriptNoticed(notice) => vec![intent_row(&notice.intent, &Stored::ScriptNotice(notice.clone()))],
         _ => Vec::new(),
     }
@@ -53,7 +58,46 @@ fn decision_rows(decision: &Decision) -> Vec<Row> {
     if let Some(key) = &decision.atc_once {
         rows.push(Row::Unique { space: SPACE_ATC, key: key.clone(), value: decision.intent.key() });
     }
+    rows.extend(hold_rows(decision));
     rows.extend(movement_rows(decision));
+    rows
+}
+
+/// A hold is placed against the card's balance and ends once.
+fn hold_rows(decision: &Decision) -> Vec<Row> {
+    let Some(hold) = &decision.hold else { return Vec::new() };
+    if decision.kind == Kind::PreAuthorisation {
+        let guard = balance_guard(hold.funds.clone(), hold.amount.currency(), decision.floor_minor);
+        return [hold.place().into_row(), guard].into_iter().chain(authorisation_row(decision, hold)).collect();
+    }
+    vec![hold.release(&decision.intent).into_row(), hold_guard(hold)]
+}
+
+/// What a void or completion names: merchant, card, authorisation code and date.
+pub(crate) fn authorisation_key(merchant: MerchantId, card: CardToken, code: &[u8; 6], mmdd: u16) -> Vec<u8> {
+    [&merchant.bytes()[..], &card.0, code, &mmdd.to_be_bytes()].concat()
+}
+
+/// Month and day as F13 and F61 carry them: 315 for the 15th of March.
+pub(crate) fn month_day(at: CivilTime) -> u16 {
+    u16::from(at.date.month()) * 100 + u16::from(at.date.day())
+}
+
+fn authorisation_row(decision: &Decision, hold: &Hold) -> Option<Row> {
+    let (card, code, at) = (decision.identity.card?, decision.answer.authorisation_code?, decision.answer.at);
+    let authorisation = Authorisation { hold: hold.clone(), at, wall_ms: decision.wall_ms };
+    let key = authorisation_key(decision.intent.merchant, card, code.bytes(), month_day(at));
+    Some(Row::Unique { space: SPACE_AUTHORISATION, key, value: authorisation.to_bytes() })
+}
+
+/// What is completed above the hold must be there; what was held is there.
+fn completion_rows(decision: &Decision, movement: &Movement) -> Vec<Row> {
+    let held_minor = decision.hold.as_ref().map_or(0, |hold| hold.amount.minor());
+    let mut rows = vec![movement.completion().into_row()];
+    if movement.amount.minor() > held_minor {
+        rows.push(balance_guard(movement.funds.clone(), movement.amount.currency(), decision.floor_minor));
+    }
+    rows.extend(capture_row(decision));
     rows
 }
 
@@ -67,13 +111,14 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
             rows.extend(capture_row(decision));
             rows
         }
-        Kind::Void => {
+        Kind::Completion | Kind::CompletionNotice => completion_rows(decision, movement),
+        Kind::Void | Kind::CompletionVoid => {
             vec![movement.void(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
         }
         Kind::Refund => {
             vec![movement.refund(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
         }
-        Kind::Balance => Vec::new(),
+        Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => Vec::new(),
     }
 }
 
@@ -97,6 +142,13 @@ fn reversal_rows(reversal: &Reversal) -> Vec<Row> {
             rows.push(capture_guard(&movement.sale, movement.amount.currency()));
         }
         Undo::Void(movement) => rows.push(movement.reinstatement(&reversal.intent).into_row()),
+        Undo::Hold(hold) => rows.extend([hold.reversal(&reversal.intent).into_row(), hold_guard(hold)]),
+        Undo::Release(hold) => rows.push(hold.reinstatement(&reversal.intent).into_row()),
+        Undo::Completion(movement, hold) => {
+            rows.push(movement.reversal(&reversal.intent).into_row());
+            rows.push(hold.reinstatement(&reversal.intent).into_row());
+            rows.push(capture_guard(&movement.sale, movement.amount.currency()));
+        }
         Undo::Nothing => {}
         Undo::Tombstone => rows.push(intent_row(&reversal.original, &Stored::Tombstone(reversal.intent))),
     }

@@ -81,6 +81,14 @@ rules! {
     OriginalAmount = b"64" "original.amount",
     /// Too long after the sale.
     RefundTooLate = b"12" "refund.too-late",
+    /// No pre-authorisation of this merchant and card has this authorisation code and date.
+    AuthorisationMissing = b"25" "authorisation.missing",
+    /// The pre-authorisation was completed, voided or reversed.
+    AuthorisationClosed = b"12" "authorisation.closed",
+    /// A void is for the whole amount, a completion for no more than the bound.
+    AuthorisationAmount = b"64" "authorisation.amount",
+    /// Too long after the pre-authorisation.
+    AuthorisationExpired = b"12" "authorisation.expired",
     /// Less is left of the capture than is to be given back.
     NothingLeft = b"64" "capture.nothing-left",
     /// The reversal names another transaction than the one under its identity.

@@ -2,7 +2,7 @@
 
 use crate::check::batch_of;
 use crate::machine_impl::{Acquirer, Output, Work};
-use crate::record::{BatchClose, Comparison, Record, Upload, UploadedEntry};
+use crate::record::{BatchClose, Comparison, Decision, Record, Upload, UploadedEntry};
 use crate::respond;
 use crate::rule::Rule;
 use crate::words::Level;
@@ -120,9 +120,9 @@ impl Acquirer {
 
     /// Failed chip transactions are uploaded for information: most of them never were in the books.
     fn compared_with_books(&self, (stan, amount_minor): (Stan, u64), of_refused: bool) -> UploadedEntry {
-        let mut booked = self.state.counted();
-        let agrees = of_refused
-            || booked.any(|(decision, _)| decision.intent.stan == stan && decision.amount.minor() == amount_minor);
+        let same = |decision: &Decision| decision.intent.stan == stan && decision.amount.minor() == amount_minor;
+        let agrees =
+            of_refused || self.state.counted().any(|(decision, _)| same(decision)) || self.state.authorised().any(same);
         UploadedEntry { stan, amount_minor, agrees }
     }
 

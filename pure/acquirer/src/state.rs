@@ -2,10 +2,10 @@
 
 use crate::record::{
     BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice,
-    SerialClaim, Stored, Undo,
+    SerialClaim, Side, Stored, Undo,
 };
 use keys::WorkingKeys;
-use ledger::{BatchTotals, MessageClass, TotalsFull};
+use ledger::{BatchTotals, Hold, Intent, MessageClass, TotalsFull};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use std::collections::BTreeMap;
 use types::{BatchNumber, Rrn, Stan};
@@ -14,8 +14,10 @@ use types::{BatchNumber, Rrn, Stan};
 pub const OPEN_INTENTS_MAX: usize = 4000;
 /// Sets of working keys remembered behind the present one: a terminal whose sign-ins were not answered still uses one of them.
 pub const PREVIOUS_KEYS_MAX: usize = 4;
-/// Version 1 (0.1.0) ends before the previous keys.
-const STATE_VERSION: u8 = 2;
+/// Holds remembered for their expiry; those beyond it stay until they are voided or completed.
+pub const PLACED_HOLDS_MAX: usize = 1000;
+/// Version 1 (0.1.0) ends before the previous keys, version 2 before the holds.
+const STATE_VERSION: u8 = 3;
 const COUNTER_LAST: u32 = 999_999;
 
 /// What became of a decided transaction.
@@ -23,7 +25,7 @@ const COUNTER_LAST: u32 = 999_999;
 pub enum Status {
     /// It stands as it was answered.
     Standing,
-    /// A sale that the void with this trace number gave back.
+    /// A sale that the void with this trace number gave back, or a pre-authorisation that the message with it ended.
     Voided(Stan),
     /// Undone by a reversal.
     Reversed,
@@ -56,6 +58,15 @@ pub struct PreviousKeys {
     pub until_ms: u64,
 }
 
+/// A hold that stands because of this terminal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlacedHold {
+    /// The hold.
+    pub hold: Hold,
+    /// Since when, Unix milliseconds.
+    pub wall_ms: u64,
+}
+
 /// The state of one terminal at the host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
@@ -83,6 +94,8 @@ pub struct State {
     pub comparison: Option<Comparison>,
     /// Amounts uploaded for the open batch.
     pub uploaded: BTreeMap<Stan, u64>,
+    /// Holds that stand because of this terminal, of any batch; another terminal may have ended one since.
+    pub holds: BTreeMap<Intent, PlacedHold>,
     /// The last batch closed.
     pub closed: Option<Box<ClosedBatch>>,
 }
@@ -118,11 +131,17 @@ impl State {
     pub fn counted(&self) -> impl Iterator<Item = (&Decision, bool)> {
         self.open.values().filter_map(|entry| match &entry.stored {
             Stored::Decision(decision) if decision.is_approved() && entry.status != Status::Reversed => {
-                match decision.kind {
-                    Kind::Sale => Some((&**decision, true)),
-                    Kind::Void | Kind::Refund => Some((&**decision, false)),
-                    Kind::Balance => None,
-                }
+                decision.kind.side().map(|side| (&**decision, side == Side::Debit))
+            }
+            _ => None,
+        })
+    }
+
+    /// Approved pre-authorisations of the open batch: not counted, but their certificates are uploaded.
+    pub fn authorised(&self) -> impl Iterator<Item = &Decision> {
+        self.open.values().filter_map(|entry| match &entry.stored {
+            Stored::Decision(decision) if decision.kind == Kind::PreAuthorisation && decision.is_approved() => {
+                Some(&**decision)
             }
             _ => None,
         })
@@ -172,6 +191,9 @@ impl State {
             Record::Reversed(reversal) => self.apply_reversal(reversal),
             Record::ScriptNoticed(notice) => self.apply_script_notice(notice),
             Record::Refused { rrn, .. } => self.note(rrn),
+            Record::HoldExpired { hold, .. } => {
+                self.holds.remove(&hold.authorisation);
+            }
             Record::Compared(comparison) => {
                 self.note(&comparison.rrn);
                 self.comparison = Some((**comparison).clone());
@@ -221,8 +243,17 @@ impl State {
         if decision.movement.is_some() {
             self.comparison = None;
         }
-        if let (Kind::Void, Some(movement)) = (decision.kind, &decision.movement) {
-            self.set_status(movement.sale.stan, Status::Voided(decision.intent.stan));
+        if let Some(hold) = &decision.hold {
+            match decision.kind {
+                Kind::PreAuthorisation => self.place(hold, decision.wall_ms),
+                _ => drop(self.holds.remove(&hold.authorisation)),
+            }
+        }
+        let ended = Status::Voided(decision.intent.stan);
+        match (decision.kind, &decision.movement, &decision.hold) {
+            (Kind::Void | Kind::CompletionVoid, Some(movement), _) => self.set_status(&movement.sale, ended),
+            (kind, _, Some(hold)) if kind.ends_authorisation() => self.set_hold_status(&decision.intent, hold, ended),
+            _ => {}
         }
         let key = (decision.intent.class, decision.intent.stan);
         self.remember(key, Stored::Decision(Box::new(decision.clone())));
@@ -230,22 +261,31 @@ impl State {
 
     fn apply_reversal(&mut self, reversal: &Reversal) {
         self.note(&reversal.answer.rrn);
+        match &reversal.undo {
+            Undo::Hold(hold) => drop(self.holds.remove(&hold.authorisation)),
+            Undo::Release(hold) | Undo::Completion(_, hold) => self.place(hold, reversal.wall_ms),
+            _ => {}
+        }
         if reversal.intent.batch != self.open_batch() {
             return;
         }
         let original = reversal.original;
         match &reversal.undo {
-            Undo::Sale(_) => self.set_status(original.stan, Status::Reversed),
+            Undo::Sale(_) | Undo::Hold(_) => self.set_status(&original, Status::Reversed),
             Undo::Void(movement) => {
-                self.set_status(original.stan, Status::Reversed);
-                self.set_status(movement.sale.stan, Status::Standing);
+                self.set_status(&original, Status::Reversed);
+                self.set_status(&movement.sale, Status::Standing);
+            }
+            Undo::Release(hold) | Undo::Completion(_, hold) => {
+                self.set_status(&original, Status::Reversed);
+                self.set_hold_status(&original, hold, Status::Standing);
             }
             Undo::Nothing => {}
             Undo::Tombstone => {
                 self.remember((original.class, original.stan), Stored::Tombstone(reversal.intent));
             }
         }
-        if matches!(reversal.undo, Undo::Sale(_) | Undo::Void(_)) {
+        if matches!(reversal.undo, Undo::Sale(_) | Undo::Void(_) | Undo::Completion(..)) {
             self.comparison = None;
         }
         let key = (reversal.intent.class, reversal.intent.stan);
@@ -267,9 +307,24 @@ impl State {
         self.batch = Some(close.batch.next());
     }
 
-    fn set_status(&mut self, stan: Stan, status: Status) {
-        if let Some(entry) = self.open.get_mut(&(MessageClass::Financial, stan)) {
+    fn place(&mut self, hold: &Hold, wall_ms: u64) {
+        if self.holds.len() < PLACED_HOLDS_MAX {
+            self.holds.insert(hold.authorisation, PlacedHold { hold: hold.clone(), wall_ms });
+        }
+    }
+
+    /// Of an intent of the open batch.
+    fn set_status(&mut self, intent: &Intent, status: Status) {
+        if let Some(entry) = self.open.get_mut(&(intent.class, intent.stan)) {
             entry.status = status;
+        }
+    }
+
+    /// A pre-authorisation may be of an earlier batch, or another terminal's: then its hold account alone knows its end.
+    fn set_hold_status(&mut self, by: &Intent, hold: &Hold, status: Status) {
+        let authorisation = &hold.authorisation;
+        if authorisation.terminal == by.terminal && authorisation.batch == by.batch {
+            self.set_status(authorisation, status);
         }
     }
 
@@ -322,6 +377,14 @@ fn previous_keys(reader: &mut Reader<'_>) -> Result<Vec<PreviousKeys>, Malformed
     if previous.len() > PREVIOUS_KEYS_MAX { Err(reader.malformed("fewer sets of keys")) } else { Ok(previous) }
 }
 
+fn placed_holds(reader: &mut Reader<'_>) -> Result<BTreeMap<Intent, PlacedHold>, Malformed> {
+    let placed = reader.list(|reader| Ok(PlacedHold { hold: reader.value()?, wall_ms: reader.u64()? }))?;
+    if placed.len() > PLACED_HOLDS_MAX {
+        return Err(reader.malformed("fewer holds"));
+    }
+    Ok(placed.into_iter().map(|placed| (placed.hold.authorisation, placed)).collect())
+}
+
 impl Encode for State {
     fn encode(&self, writer: &mut Writer) {
         writer.u8(STATE_VERSION);
@@ -350,12 +413,15 @@ impl Encode for State {
             writer.value(&previous.keys).u64(previous.until_ms);
         });
         writer.bytes(&self.serial);
+        writer.list(&self.holds.values().collect::<Vec<_>>(), |writer, placed| {
+            writer.value(&placed.hold).u64(placed.wall_ms);
+        });
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let version = reader.u8()?;
         if !(1..=STATE_VERSION).contains(&version) {
-            return Err(reader.malformed("state version 1 or 2"));
+            return Err(reader.malformed("state version 1 to 3"));
         }
         let mut state = Self {
             enrolment: reader.option(Reader::value)?,
@@ -374,6 +440,9 @@ impl Encode for State {
         if version > 1 {
             state.previous_keys = previous_keys(reader)?;
             state.serial = crate::encoding::bounded(reader, NOTE_BYTES_MAX)?.to_vec();
+        }
+        if version > 2 {
+            state.holds = placed_holds(reader)?;
         }
         Ok(state)
     }

@@ -428,14 +428,11 @@ fn two_hosts_on_one_store_never_pay_twice() {
 
 #[test]
 fn what_this_host_does_not_do_is_answered_40() {
-    use iso8583::unionpay::{ConditionCode, F60, ProcessingCode};
+    use iso8583::unionpay::ConditionCode;
     let mut world = World::ready();
-    let mut pre_authorisation = world.terminal.sale(PAN, 100);
-    pre_authorisation.mti = *b"0100";
-    pre_authorisation.processing_code = Some(ProcessingCode::PRE_AUTHORISATION);
-    pre_authorisation.condition = Some(ConditionCode::PRE_AUTHORISATION);
-    pre_authorisation.f60 = Some(F60::financial(10, 1, 0, 6, 0));
-    assert_eq!(world.code(pre_authorisation), "40");
+    let mut additional = world.terminal.pre_authorisation(PAN, 100);
+    additional.condition = Some(ConditionCode::ADDITIONAL_PRE_AUTHORISATION);
+    assert_eq!(world.code(additional), "40");
     let mut mail_order = world.terminal.sale(PAN, 100);
     mail_order.condition = Some(ConditionCode::MAIL_ORDER);
     assert_eq!(world.code(mail_order), "40");

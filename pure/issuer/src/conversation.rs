@@ -122,7 +122,7 @@ impl Conversation {
     /// Everything that needs no key, in order.
     fn check_card(&mut self, card: &CardFile, tries: PinTries) -> Result<Option<ChipData>, Rule> {
         self.check_status(card)?;
-        if self.request.operation == Operation::Credit {
+        if self.request.operation.follows_up() {
             return self.check_pin_may_be_tried(card, tries).map(|()| None);
         }
         self.check_entry(card)?;
@@ -132,8 +132,8 @@ impl Conversation {
     }
 
     fn check_status(&mut self, card: &CardFile) -> Result<(), Rule> {
-        if self.request.operation == Operation::Credit {
-            // Money goes back to the account whatever became of the card.
+        if self.request.operation.follows_up() {
+            // Money goes back to the account, and a promise is kept, whatever became of the card.
             return Ok(());
         }
         match card.status {

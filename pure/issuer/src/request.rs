@@ -12,6 +12,15 @@ pub enum Operation {
     Balance,
     /// May money go back to it? (Void, refund.)
     Credit,
+    /// Take what was authorised before. (Completion.) The promise was given then: what became of the card since does not undo it.
+    Capture,
+}
+
+impl Operation {
+    /// Whether it rests on what was decided before: no chip speaks, and the card's standing is not asked again.
+    pub(crate) fn follows_up(self) -> bool {
+        matches!(self, Operation::Credit | Operation::Capture)
+    }
 }
 
 /// How the card was read (F22 digits 1–2).

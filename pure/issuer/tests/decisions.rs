@@ -248,6 +248,20 @@ fn money_may_go_back_to_a_lost_or_expired_card() {
 }
 
 #[test]
+fn what_was_authorised_is_captured_whatever_became_of_the_card() {
+    let mut card = card();
+    card.status = CardStatus::Stolen;
+    let mut request = request();
+    (request.operation, request.expired, request.pin, request.chip) = (Operation::Capture, true, None, None);
+    request.amount = Amount::from_minor(20_001, Currency::CNY).unwrap();
+    let reply = decide(request.clone(), &card);
+    assert_eq!(reply.rule, Rule::Approved, "nor does the limit for one transaction count again");
+    assert!(reply.authorisation_code.is_none() && reply.chip.is_empty() && reply.funds.is_some());
+    request.pin = Some(PinBlock { block: [2; 8], key: block(Usage::PinEncryption).typed().unwrap() });
+    assert_eq!(decide(request, &card).rule, Rule::PinWrong, "but a PIN that comes must be right");
+}
+
+#[test]
 fn a_script_rides_with_an_approval_and_never_with_a_refusal() {
     let mut card = card();
     card.master_mac = Some(block(Usage::IssuerMasterMac).typed().unwrap());

@@ -15,6 +15,8 @@ pub enum Account {
     MerchantCaptures(MerchantId),
     /// What is left of one sale.
     Capture(Intent),
+    /// What one pre-authorisation holds of a cardholder's money.
+    Hold(Intent),
     /// Contra of money put on cards.
     IssuerFunding,
 }
@@ -28,6 +30,9 @@ impl Account {
             Account::MerchantCaptures(merchant) => format!("merchant/{}/captures", escaped(merchant.bytes())),
             Account::Capture(intent) => {
                 format!("capture/{}/{}/{}", escaped(intent.terminal.bytes()), intent.batch, intent.stan)
+            }
+            Account::Hold(intent) => {
+                format!("hold/{}/{}/{}", escaped(intent.terminal.bytes()), intent.batch, intent.stan)
             }
             Account::IssuerFunding => "issuer/funding".to_owned(),
         };

@@ -61,6 +61,11 @@ impl Movement {
         self.posting(format!("sale/{}", self.sale.text()), 1)
     }
 
+    /// The posting of a completed pre-authorisation: a sale in all but its name.
+    pub fn completion(&self) -> Posting {
+        self.posting(format!("completion/{}", self.sale.text()), 1)
+    }
+
     /// Gives the whole of a sale back; `void` is the intent of the message that asks for it.
     pub fn void(&self, void: &Intent) -> Posting {
         self.posting(format!("void/{}", void.text()), -1)

@@ -96,6 +96,40 @@ fn every_approving_profile_is_approved_and_every_declining_one_is_not() {
 }
 
 #[test]
+fn a_pre_authorisation_and_what_ends_it_carry_their_columns() {
+    let mut bench = Bench::ready("unionpay-credit");
+    let held = pedlink::CardTransaction { transaction_type: 0x03, ..sale() };
+    assert_eq!(bench.read(1, held).unwrap().decision, CardDecision::Online);
+    let request = Request::open(bench.complete(template("0100"), of_session(1)).unwrap().frame.expose());
+    assert_eq!(request.numbers(), [2, 3, 4, 11, 14, 22, 23, 25, 26, 35, 41, 42, 49, 52, 53, 55, 60, 64]);
+    assert_eq!((request.chip[&0x9C].as_slice(), request.mac_right), (&[0x03][..], Some(true)));
+    bench.finish(1, OnlineAnswer::NoAnswer);
+    // Its void asks for the PIN, but no chip speaks: the card is only read (C8).
+    let mut bench = Bench::ready("unionpay-credit");
+    let void =
+        pedlink::CardTransaction { account_only: true, force_online_pin: true, transaction_type: 0x20, ..sale() };
+    let summary = bench.read(1, void).unwrap();
+    assert_eq!((summary.decision, summary.pin_entered), (CardDecision::AccountOnly, true));
+    let account = AccountPart::Session { session: 1, with_pin: true, chip: ChipData::None };
+    let code = types::AuthorisationCode::parse("A12345").ok();
+    let void = pedlink::FrameTemplate {
+        authorisation_code: code,
+        original_61: Some("0000000000000315".to_owned()),
+        ..template("0100")
+    };
+    let completed = bench.complete(void.clone(), account).unwrap();
+    let request = Request::open(completed.frame.expose());
+    assert_eq!(request.numbers(), [2, 3, 4, 11, 14, 22, 23, 25, 26, 35, 38, 41, 42, 49, 52, 53, 60, 61, 64]);
+    assert_eq!((request.pin().as_deref(), request.fields[&22].as_str()), (Some("123456"), "051"));
+    // Its reversal repeats code and original, and nothing of the card but the number.
+    let reversal = pedlink::FrameTemplate { authorisation_code: code, original_61: void.original_61, ..reversal("98") };
+    let blob = completed.blob.unwrap();
+    let completed = bench.complete(reversal, of_blob(&blob, ChipData::None)).unwrap();
+    let request = Request::open(completed.frame.expose());
+    assert_eq!(request.numbers(), [2, 3, 4, 11, 14, 22, 23, 25, 38, 39, 41, 42, 49, 60, 61, 64]);
+}
+
+#[test]
 fn a_declined_sale_gets_an_aac() {
     let mut bench = Bench::ready("unionpay-credit");
     let (_, finished) = pay(&mut bench, "unionpay-credit", "51", false);

@@ -152,6 +152,13 @@ pub struct Config {
     pub batch_capacity: u16,
     /// Whether a void needs the card again (D43).
     pub void_needs_card: bool,
+    /// Whether a completion, or the void of a pre-authorisation, needs the card again (D43). Without it only a pre-authorisation of
+    /// the open batch can be ended.
+    pub completion_needs_card: bool,
+    /// Whether the void of a pre-authorisation asks for the PIN where the card is read (D43).
+    pub authorisation_void_needs_pin: bool,
+    /// Whether a completion request asks for the PIN where the card is read (§3.1).
+    pub completion_needs_pin: bool,
     /// Whether a till that is not signed in signs in when it is switched on (§3.5.1).
     pub sign_in_at_power_on: bool,
     /// Receipts.
@@ -179,6 +186,9 @@ impl Config {
             duplicate_window_ms: limits::DUPLICATE_WINDOW_MS,
             batch_capacity: limits::BATCH_CAPACITY,
             void_needs_card: true,
+            completion_needs_card: true,
+            authorisation_void_needs_pin: true,
+            completion_needs_pin: false,
             sign_in_at_power_on: false,
             receipt: ReceiptOptions::default(),
         }

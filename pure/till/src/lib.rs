@@ -40,9 +40,9 @@ pub use settlement::{
 pub use state::{State, orders};
 pub use text::Text;
 pub use transaction::{
-    Decision, Original, Pending, PendingReversal, ScriptNotice, Transaction, TransactionKind, TransactionStatus,
+    Decision, Original, Pending, PendingReversal, ScriptNotice, Side, Transaction, TransactionKind, TransactionStatus,
 };
 pub use words::{
-    CardBalance, Effect, Event, HostProof, HostVerdict, Operation, OperatorCommand, OutcomeStatus, Screen,
-    TransactionOutcome,
+    AuthorisationReference, CardBalance, CompletionForm, Effect, Event, HostProof, HostVerdict, Operation,
+    OperatorCommand, OutcomeStatus, Screen, TransactionOutcome,
 };

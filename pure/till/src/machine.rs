@@ -60,7 +60,7 @@ pub(crate) struct PaymentGoal {
     pub kind: TransactionKind,
     pub amount: Amount,
     pub original: Option<Original>,
-    /// `MMDD` of the original, for F61 of a refund.
+    /// `MMDD` of the original, for F61 of what names it by its date.
     pub original_mmdd: String,
 }
 
@@ -88,6 +88,11 @@ impl TransactionKind {
             TransactionKind::Void => Operation::Void,
             TransactionKind::Refund => Operation::Refund,
             TransactionKind::Balance => Operation::Balance,
+            TransactionKind::PreAuthorisation => Operation::PreAuthorisation,
+            TransactionKind::PreAuthorisationVoid => Operation::PreAuthorisationVoid,
+            TransactionKind::Completion => Operation::Completion,
+            TransactionKind::CompletionVoid => Operation::CompletionVoid,
+            TransactionKind::CompletionNotice => Operation::CompletionNotice,
         }
     }
 }

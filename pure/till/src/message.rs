@@ -163,25 +163,31 @@ pub(crate) struct Payment {
     pub authorisation_code: Option<AuthorisationCode>,
 }
 
-/// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF).
+/// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF, PA, PAV, PC, PCN, PCV).
 pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
     let (mti, processing_code, type_code) = match payment.kind {
         TransactionKind::Sale => ("0200", "000000", "22"),
         TransactionKind::Balance => ("0200", "310000", "01"),
         TransactionKind::Void => ("0200", "200000", "23"),
         TransactionKind::Refund => ("0220", "200000", "25"),
+        TransactionKind::PreAuthorisation => ("0100", "030000", "10"),
+        TransactionKind::PreAuthorisationVoid => ("0100", "200000", "11"),
+        TransactionKind::Completion => ("0200", "000000", "20"),
+        TransactionKind::CompletionVoid => ("0200", "200000", "21"),
+        TransactionKind::CompletionNotice => ("0220", "000000", "24"),
     };
+    let condition = if payment.kind.of_authorisation_family() { "06" } else { "00" };
     let organisation = || format!("{:<3.3}", payment.organisation).into_bytes();
     FrameTemplate {
         processing_code: Some(processing_code.to_owned()),
         amount: (payment.kind != TransactionKind::Balance).then_some(payment.amount),
         currency: Some(payment.amount.currency()),
         stan: Some(payment.stan),
-        condition_code: Some("00".to_owned()),
+        condition_code: Some(condition.to_owned()),
         rrn: payment.rrn,
         authorisation_code: payment.authorisation_code,
         original_61: payment.original_61.clone(),
-        private_63: (payment.kind == TransactionKind::Refund).then(organisation),
+        private_63: payment.kind.is_notice().then(organisation),
         with_mac: true,
         ..blank(config, &config.header_card, mti, financial_60(type_code, payment.batch))
     }
@@ -197,8 +203,13 @@ pub(crate) fn void_61(batch: BatchNumber, stan: Stan) -> String {
     format!("{batch}{stan}")
 }
 
-/// F61 of a refund: only the date is known for sure.
-pub(crate) fn refund_61(mmdd: &str) -> String {
+/// F61 of a completion void: batch, trace and date of the completion.
+pub(crate) fn completion_void_61(batch: BatchNumber, stan: Stan, mmdd: &str) -> String {
+    format!("{batch}{stan}{mmdd}")
+}
+
+/// F61 of a refund, and of what ends a pre-authorisation: only the date is known for sure.
+pub(crate) fn dated_61(mmdd: &str) -> String {
     format!("000000000000{mmdd}")
 }
 
@@ -219,8 +230,8 @@ pub(crate) fn reversal(transaction: &Transaction, reversal: &PendingReversal) ->
     };
     let card_declined = reversal.reason == ResponseCode::ERROR && transaction.final_blob.is_some();
     let chip = match (transaction.kind, card_declined) {
-        (TransactionKind::Sale, true) => ChipData::CardDeclined,
-        (TransactionKind::Sale, false) => ChipData::Reversal,
+        (TransactionKind::Sale | TransactionKind::PreAuthorisation, true) => ChipData::CardDeclined,
+        (TransactionKind::Sale | TransactionKind::PreAuthorisation, false) => ChipData::Reversal,
         _ => ChipData::None,
     };
     let blob = if card_declined { &transaction.final_blob } else { &transaction.blob };

@@ -8,16 +8,25 @@ use crate::settlement::Totals;
 use crate::state::STANS_PER_BATCH_MAX;
 use crate::text::Text;
 use crate::transaction::{Original, Transaction, TransactionKind, TransactionStatus};
-use crate::words::{Effect, HostProof, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
+use crate::words::{
+    AuthorisationReference, CompletionForm, Effect, HostProof, Operation, OperatorCommand, OutcomeStatus, Screen,
+    TransactionOutcome,
+};
 use types::{Amount, LocalDate, Rrn, Stan};
 
 impl OperatorCommand {
-    fn operation(&self) -> Operation {
+    /// What its outcome will be about.
+    pub fn operation(&self) -> Operation {
         match self {
             OperatorCommand::SignIn => Operation::SignIn,
             OperatorCommand::Sale { .. } | OperatorCommand::Confirm | OperatorCommand::Cancel => Operation::Sale,
             OperatorCommand::Void { .. } => Operation::Void,
             OperatorCommand::Refund { .. } => Operation::Refund,
+            OperatorCommand::PreAuthorise { .. } => Operation::PreAuthorisation,
+            OperatorCommand::VoidPreAuthorisation { .. } => Operation::PreAuthorisationVoid,
+            OperatorCommand::Complete { form: CompletionForm::Request, .. } => Operation::Completion,
+            OperatorCommand::Complete { form: CompletionForm::Notice, .. } => Operation::CompletionNotice,
+            OperatorCommand::VoidCompletion { .. } => Operation::CompletionVoid,
             OperatorCommand::Balance => Operation::Balance,
             OperatorCommand::Settle => Operation::Settlement,
             OperatorCommand::SignOff => Operation::SignOff,
@@ -76,23 +85,59 @@ impl Till {
             OperatorCommand::Settle => self.begin(turn, Goal::Settle),
             OperatorCommand::ResumePending => self.begin(turn, Goal::Pending { by_operator: true }),
             OperatorCommand::ResolveParked { stan, proof } => self.resolve_parked(turn, stan, proof),
-            OperatorCommand::Sale { amount } => self.start_payment(turn, plain_goal(TransactionKind::Sale, amount)),
-            OperatorCommand::Balance => match Amount::from_minor(0, self.config.currency) {
-                Some(zero) => self.start_payment(turn, plain_goal(TransactionKind::Balance, zero)),
-                None => self.refuse(turn, Operation::Balance, Text::default()),
-            },
-            OperatorCommand::Void { stan } => match self.void_goal(stan) {
-                Ok(goal) => self.start_payment(turn, goal),
-                Err(why) => self.refuse(turn, Operation::Void, why),
-            },
-            OperatorCommand::Refund { amount, original_rrn, original_date } => {
-                self.start_payment(turn, refund_goal(amount, original_rrn, original_date));
-            }
             OperatorCommand::Confirm
             | OperatorCommand::Cancel
             | OperatorCommand::Reprint { .. }
             | OperatorCommand::ReprintSettlement => {}
+            payment => {
+                let operation = payment.operation();
+                match self.payment_goal(payment) {
+                    Ok(goal) => self.start_payment(turn, goal),
+                    Err(why) => self.refuse(turn, operation, why),
+                }
+            }
         }
+    }
+
+    /// What a command about a card is after.
+    fn payment_goal(&self, command: OperatorCommand) -> Result<PaymentGoal, Text> {
+        use TransactionKind as Kind;
+        match command {
+            OperatorCommand::Sale { amount } => Ok(plain_goal(Kind::Sale, amount)),
+            OperatorCommand::PreAuthorise { amount } => Ok(plain_goal(Kind::PreAuthorisation, amount)),
+            OperatorCommand::Balance => Amount::from_minor(0, self.config.currency)
+                .map(|zero| plain_goal(Kind::Balance, zero))
+                .ok_or_else(Text::default),
+            OperatorCommand::Void { stan } => self.void_goal(Kind::Void, stan),
+            OperatorCommand::VoidCompletion { stan } => self.void_goal(Kind::CompletionVoid, stan),
+            OperatorCommand::Refund { amount, original_rrn, original_date } => {
+                Ok(refund_goal(amount, original_rrn, original_date))
+            }
+            OperatorCommand::VoidPreAuthorisation { amount, authorisation } => {
+                Ok(self.ending_goal(Kind::PreAuthorisationVoid, amount, &authorisation))
+            }
+            OperatorCommand::Complete { amount, authorisation, form } => {
+                let kind = match form {
+                    CompletionForm::Request => Kind::Completion,
+                    CompletionForm::Notice => Kind::CompletionNotice,
+                };
+                Ok(self.ending_goal(kind, amount, &authorisation))
+            }
+            _ => Err(Text::new("不支持的操作", "Not a payment")),
+        }
+    }
+
+    /// The pre-authorisation may be of any batch and of another till: whether it is open, and for how much, the host knows.
+    fn ending_goal(&self, kind: TransactionKind, amount: Amount, named: &AuthorisationReference) -> PaymentGoal {
+        let mmdd = named.date.mmdd();
+        let here = self.state.authorisation(named.code, &mmdd);
+        let original = Original {
+            stan: here.map(|authorisation| authorisation.stan),
+            rrn: here.and_then(Transaction::rrn),
+            authorisation_code: Some(named.code),
+            date: named.date.to_string(),
+        };
+        PaymentGoal { original: Some(original), original_mmdd: mmdd, ..plain_goal(kind, amount) }
     }
 
     fn start_payment(&mut self, turn: &mut Turn, goal: PaymentGoal) {
@@ -126,24 +171,28 @@ impl Till {
         unsound.then(|| Screen::Refused { reason: Text::new("金额无效", "The amount is not valid here") })
     }
 
-    /// The sale that a void is for: approved, of this batch, not voided yet.
-    fn void_goal(&self, stan: Stan) -> Result<PaymentGoal, Text> {
-        let missing = || Text::new("未找到原交易", "No such sale in this batch");
+    /// The sale or completion that a void is for: approved, of this batch, not voided yet.
+    fn void_goal(&self, kind: TransactionKind, stan: Stan) -> Result<PaymentGoal, Text> {
+        let (wanted, name) = match kind {
+            TransactionKind::CompletionVoid => (TransactionKind::Completion, "completion"),
+            _ => (TransactionKind::Sale, "sale"),
+        };
+        let missing = || Text::new("未找到原交易", format!("No such {name} in this batch"));
         let sale = self.state.transaction(stan).filter(|sale| sale.batch == self.state.batch).ok_or_else(missing)?;
-        if sale.voided_by.is_some() {
-            return Err(Text::new("原交易已撤销", "The sale is voided already"));
+        if sale.kind != wanted || sale.status != TransactionStatus::Approved {
+            return Err(Text::new("该交易不可撤销", format!("Only an approved {name} can be voided")));
         }
-        if sale.kind != TransactionKind::Sale || sale.status != TransactionStatus::Approved {
-            return Err(Text::new("该交易不可撤销", "Only an approved sale can be voided"));
+        if sale.voided_by.is_some() {
+            return Err(Text::new("原交易已撤销", format!("The {name} is voided already")));
         }
         let original = original_of(sale);
-        Ok(PaymentGoal { original: Some(original), ..plain_goal(TransactionKind::Void, sale.amount) })
+        Ok(PaymentGoal { original: Some(original), original_mmdd: sale.mmdd(), ..plain_goal(kind, sale.amount) })
     }
 
     /// Why the sale that was to be voided cannot be voided any more.
     pub(crate) fn void_refusal(&self, goal: &PaymentGoal) -> Option<Screen> {
-        let stan = goal.original.as_ref().filter(|_| goal.kind == TransactionKind::Void)?.stan?;
-        self.void_goal(stan).err().map(|reason| Screen::Refused { reason })
+        let stan = goal.original.as_ref().filter(|_| goal.kind.voids_in_batch())?.stan?;
+        self.void_goal(goal.kind, stan).err().map(|reason| Screen::Refused { reason })
     }
 
     /// Ends what no machine of the host will acknowledge, on the word of the host's people.

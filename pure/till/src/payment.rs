@@ -1,4 +1,4 @@
-//! Sale, void, refund, balance: from the card to the slip, with every way out of it.
+//! Sale, void, refund, balance, pre-authorisation and what ends it: from the card to the slip, with every way out of it.
 
 use crate::config::limits::RESTARTS_PER_JOB_MAX;
 use crate::machine::{Activity, PaymentGoal, Till, Turn, prints};
@@ -21,6 +21,7 @@ mod transaction_type {
     pub const SALE: u8 = 0x00;
     pub const REFUND: u8 = 0x20;
     pub const BALANCE: u8 = 0x31;
+    pub const PRE_AUTHORISATION: u8 = 0x03;
 }
 
 /// A payment between its trace number and its decision.
@@ -85,9 +86,13 @@ impl Till {
         }
     }
 
-    /// Card and blob of the sale, for a void without the card (D43).
+    /// Card and blob of the original, for a void or completion without the card (D43).
     fn account_of_original(&self, goal: &PaymentGoal) -> Option<(CardSummary, SealedBlob)> {
-        if goal.kind != TransactionKind::Void || self.config.void_needs_card {
+        let needs_card = match goal.kind {
+            TransactionKind::Void | TransactionKind::CompletionVoid => self.config.void_needs_card,
+            kind => !kind.ends_authorisation() || self.config.completion_needs_card,
+        };
+        if needs_card {
             return None;
         }
         let sale = self.state.transaction(goal.original.as_ref()?.stan?)?;
@@ -95,20 +100,35 @@ impl Till {
     }
 
     fn read_card_command(&self, turn: &Turn, goal: &PaymentGoal, stan: Stan, session: u32) -> PedCommand {
-        let account_only = matches!(goal.kind, TransactionKind::Void | TransactionKind::Refund);
         let transaction = CardTransaction {
             amount: goal.amount,
             transaction_type: match goal.kind {
-                TransactionKind::Sale => transaction_type::SALE,
+                TransactionKind::Sale | TransactionKind::Completion | TransactionKind::CompletionNotice => {
+                    transaction_type::SALE
+                }
                 TransactionKind::Balance => transaction_type::BALANCE,
-                TransactionKind::Void | TransactionKind::Refund => transaction_type::REFUND,
+                TransactionKind::PreAuthorisation => transaction_type::PRE_AUTHORISATION,
+                TransactionKind::Void
+                | TransactionKind::Refund
+                | TransactionKind::PreAuthorisationVoid
+                | TransactionKind::CompletionVoid => transaction_type::REFUND,
             },
             at: self.local_time(turn.now),
             stan,
-            account_only,
-            force_online_pin: goal.kind == TransactionKind::Balance,
+            account_only: !goal.kind.runs_chip(),
+            force_online_pin: self.asks_pin(goal.kind),
         };
         PedCommand::ReadCard { session, transaction }
+    }
+
+    /// Whether a PIN is asked for even if the card does not.
+    fn asks_pin(&self, kind: TransactionKind) -> bool {
+        match kind {
+            TransactionKind::Balance => true,
+            TransactionKind::PreAuthorisationVoid => self.config.authorisation_void_needs_pin,
+            TransactionKind::Completion => self.config.completion_needs_pin,
+            _ => false,
+        }
     }
 
     fn payment(&self) -> Option<&ActivePayment> {
@@ -190,14 +210,11 @@ impl Till {
         let Some(payment) = self.job.as_mut().and_then(|job| job.payment.as_mut()) else { return };
         payment.card = Some(card.clone());
         let kind = payment.goal.kind;
-        let wanted = match kind {
-            TransactionKind::Sale | TransactionKind::Balance => CardDecision::Online,
-            TransactionKind::Void | TransactionKind::Refund => CardDecision::AccountOnly,
-        };
+        let wanted = if kind.runs_chip() { CardDecision::Online } else { CardDecision::AccountOnly };
         if card.decision != wanted {
             return self.decline_offline(turn, &card);
         }
-        if kind == TransactionKind::Void && !self.is_card_of_original(&card) {
+        if !self.may_be_card_of_original(kind, &card) {
             let text = Text::new("与原交易卡号不符", "This is not the card of the original sale");
             let outcome = self.payment_outcome(OutcomeStatus::Declined, text);
             return self.finish(turn, outcome);
@@ -210,21 +227,24 @@ impl Till {
         self.complete_payment(turn);
     }
 
-    fn is_card_of_original(&self, card: &CardSummary) -> bool {
+    /// A void in the batch must find its original here; a pre-authorisation that is not of this batch only the host knows.
+    fn may_be_card_of_original(&self, kind: TransactionKind, card: &CardSummary) -> bool {
         let original = self.payment().and_then(|payment| payment.goal.original.as_ref());
-        let sale = original.and_then(|original| original.stan).and_then(|stan| self.state.transaction(stan));
-        sale.is_some_and(|sale| sale.card.token == card.token)
+        let found = original.and_then(|original| original.stan).and_then(|stan| self.state.transaction(stan));
+        found.map_or(!kind.voids_in_batch(), |original| original.card.token == card.token)
     }
 
-    /// An approved sale of the same card and amount a moment ago. A question, not a decision: it may rest on the wall clock.
+    /// An approved sale (or pre-authorisation) of the same card and amount a moment ago. A question, not a decision: it may rest on
+    /// the wall clock.
     fn recent_twin(&self, turn: &Turn, kind: TransactionKind, card: &CardSummary) -> Option<(Stan, Amount)> {
-        if kind != TransactionKind::Sale || self.config.duplicate_window_ms == 0 {
+        let asked = matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation);
+        if !asked || self.config.duplicate_window_ms == 0 {
             return None;
         }
         let amount = self.payment()?.goal.amount;
         let batches = self.state.transactions.iter().rev().chain(self.state.last_batch.iter().rev());
         batches
-            .filter(|sale| sale.kind == TransactionKind::Sale && sale.status == TransactionStatus::Approved)
+            .filter(|sale| sale.kind == kind && sale.status == TransactionStatus::Approved)
             .filter(|sale| sale.voided_by.is_none() && sale.card.token == card.token && sale.amount == amount)
             .find(|sale| turn.now.wall_ms.abs_diff(sale.wall_ms) <= self.config.duplicate_window_ms)
             .map(|sale| (sale.stan, sale.amount))
@@ -317,15 +337,20 @@ impl Till {
 
     fn payment_template(&self) -> Option<FrameTemplate> {
         let payment = self.payment()?;
-        let original = payment.goal.original.as_ref();
-        let original_61 = match payment.goal.kind {
-            TransactionKind::Void => {
-                original.and_then(|original| original.stan).map(|stan| message::void_61(self.state.batch, stan))
+        let goal = &payment.goal;
+        let original = goal.original.as_ref();
+        let (stan, mmdd) = (original.and_then(|original| original.stan), &goal.original_mmdd);
+        let original_61 = match goal.kind {
+            TransactionKind::Void => stan.map(|stan| message::void_61(self.state.batch, stan)),
+            TransactionKind::CompletionVoid => {
+                stan.map(|stan| message::completion_void_61(self.state.batch, stan, mmdd))
             }
-            TransactionKind::Refund => Some(message::refund_61(&payment.goal.original_mmdd)),
-            TransactionKind::Sale | TransactionKind::Balance => None,
+            TransactionKind::Refund => Some(message::dated_61(mmdd)),
+            kind => kind.ends_authorisation().then(|| message::dated_61(mmdd)),
         };
-        let void = original.filter(|_| payment.goal.kind == TransactionKind::Void);
+        // F37 names a sale; a pre-authorisation is named by F38 (§3.2).
+        let with_rrn = original.filter(|_| !goal.kind.ends_authorisation());
+        let with_code = original.filter(|_| goal.kind != TransactionKind::Refund);
         Some(message::payment(
             &self.config,
             &Payment {
@@ -335,19 +360,20 @@ impl Till {
                 batch: self.state.batch,
                 organisation: payment.card.as_ref().map_or_else(String::new, |card| card.organisation.clone()),
                 original_61,
-                rrn: original.and_then(|original| original.rrn),
-                authorisation_code: void.and_then(|original| original.authorisation_code),
+                rrn: with_rrn.and_then(|original| original.rrn),
+                authorisation_code: with_code.and_then(|original| original.authorisation_code),
             },
         ))
     }
 
     fn complete_payment(&mut self, turn: &mut Turn) {
         let Some(template) = self.payment_template() else { return };
+        let with_pin = self.payment().is_some_and(|payment| self.asks_pin(payment.goal.kind));
         let Some(payment) = self.job.as_mut().and_then(|job| job.payment.as_mut()) else { return };
-        let with_chip = matches!(payment.goal.kind, TransactionKind::Sale | TransactionKind::Balance);
+        let with_chip = payment.goal.kind.runs_chip();
         let chip = if with_chip { ChipData::Request } else { ChipData::None };
         let account = match (payment.session, &payment.blob) {
-            (Some(session), _) => AccountPart::Session { session, with_pin: with_chip, chip },
+            (Some(session), _) => AccountPart::Session { session, with_pin: with_chip || with_pin, chip },
             (None, Some(blob)) => AccountPart::Blob { blob: blob.clone(), with_track: true, chip },
             (None, None) => AccountPart::None,
         };
@@ -443,7 +469,7 @@ impl Till {
             let text = End::Answered(summary).text();
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, text, trace);
         };
-        if kind == TransactionKind::Refund && response::is_passing(code) && !response::wants_sign_in(code) {
+        if kind.is_notice() && response::is_passing(code) && !response::wants_sign_in(code) {
             // Undecided: a copy that is still under way may be booked, so it is asked again until there is a decision.
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, response::text(code), trace);
         }
@@ -475,10 +501,10 @@ impl Till {
         trace: Vec<TraceLine>,
     ) {
         let Some(stan) = self.payment().map(|payment| payment.stan) else { return };
-        match kind {
-            TransactionKind::Sale | TransactionKind::Void => self.reversal_due(turn, reason),
-            TransactionKind::Refund => self.note(turn, Record::NoticeQueued { stan }),
-            TransactionKind::Balance => {}
+        if kind.reversible() {
+            self.reversal_due(turn, reason);
+        } else if kind.is_notice() {
+            self.note(turn, Record::NoticeQueued { stan });
         }
         self.end_card(turn, Ending::Unanswered(text), trace);
     }
@@ -492,7 +518,7 @@ impl Till {
     /// Asks the chip for its last word, if a chip is waiting for one.
     fn end_card(&mut self, turn: &mut Turn, ending: Ending, trace: Vec<TraceLine>) {
         let Some(payment) = self.payment() else { return };
-        let waits = matches!(payment.goal.kind, TransactionKind::Sale | TransactionKind::Balance);
+        let waits = payment.goal.kind.runs_chip();
         let Some(session) = payment.session.filter(|_| waits) else {
             return self.decide(turn, ending, None, trace);
         };
@@ -591,13 +617,13 @@ impl Till {
     }
 
     /// The host refused before booking because keys or batch are stale: signs in and begins anew with another trace number.
-    /// A refund is left to the cashier: it cannot be reversed, so doubt about it must not double it.
+    /// A notice is left to the cashier: it cannot be reversed, so doubt about it must not double it.
     fn restarts_after_sign_in(&mut self, turn: &mut Turn, stan: Stan) -> bool {
         let Some(transaction) = self.state.transaction(stan) else { return false };
         let code = transaction.response_code();
         let stale = matches!(code, Some(ResponseCode::SIGN_IN_AGAIN | ResponseCode::MAC_ERROR));
-        let refund = transaction.kind == TransactionKind::Refund;
-        let Some(job) = self.job.as_mut().filter(|job| stale && !refund && job.restarts < RESTARTS_PER_JOB_MAX) else {
+        let notice = transaction.kind.is_notice();
+        let Some(job) = self.job.as_mut().filter(|job| stale && !notice && job.restarts < RESTARTS_PER_JOB_MAX) else {
             return false;
         };
         job.restarts += 1;

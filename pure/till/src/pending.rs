@@ -1,4 +1,4 @@
-//! What must reach the host whatever happens: script notice, reversal, queued refund (unionpay-pos §8.1, §8.2, §8.4).
+//! What must reach the host whatever happens: script notice, reversal, queued notice (unionpay-pos §8.1, §8.2, §8.4).
 
 use crate::machine::{Goal, Till, Turn};
 use crate::message;
@@ -7,7 +7,7 @@ use crate::receipt::{Receipt, ReversalSlip};
 use crate::record::Record;
 use crate::response;
 use crate::text::Text;
-use crate::transaction::{Decision, TransactionKind, TransactionStatus};
+use crate::transaction::{Decision, TransactionStatus};
 use crate::wire::{End, Message, bounded};
 use crate::words::{Effect, Operation, Screen, TransactionOutcome};
 use pedlink::TraceLine;
@@ -23,14 +23,12 @@ impl Till {
         let Some(stan) = self.state.open_intent else { return };
         let kind = self.state.transaction(stan).map(|transaction| transaction.kind);
         let record = match kind {
-            Some(TransactionKind::Refund) => Record::NoticeQueued { stan },
-            Some(TransactionKind::Balance) | None => {
+            Some(kind) if kind.is_notice() => Record::NoticeQueued { stan },
+            Some(kind) if kind.reversible() => Record::ReversalDue { stan, reason: ResponseCode::NO_REPLY },
+            _ => {
                 let text = Text::new("断电,交易未完成", "Interrupted by a restart");
                 let decision = Box::new(Decision::new(TransactionStatus::Declined, text));
                 Record::Decided { stan, decision }
-            }
-            Some(TransactionKind::Sale | TransactionKind::Void) => {
-                Record::ReversalDue { stan, reason: ResponseCode::NO_REPLY }
             }
         };
         self.note(turn, record);
@@ -190,8 +188,8 @@ impl Till {
         let settling = matches!(self.job.as_ref().map(|job| &job.goal), Some(Goal::Settle));
         if settling {
             let text = Text::new(
-                format!("退货 {stan} 未上送成功,不能结算"),
-                format!("Refund {stan} is not acknowledged yet: it must be before settlement"),
+                format!("通知 {stan} 未上送成功,不能结算"),
+                format!("Notice {stan} is not acknowledged yet: it must be before settlement"),
             );
             return self.fail_flush(turn, text);
         }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::settlement::{GroupTotals, SettlementReport};
-use crate::transaction::{Transaction, TransactionKind};
+use crate::transaction::{Side, Transaction, TransactionKind};
 use types::{Amount, Currency, MerchantId, Stan, TerminalId, TruncatedPan};
 
 /// Who keeps the slip.
@@ -134,7 +134,7 @@ impl PaymentReceipt {
             rrn: transaction.rrn().map(|rrn| rrn.to_string()),
             date_time: date_time(transaction),
             amount: transaction.amount,
-            negative: matches!(transaction.kind, TransactionKind::Void | TransactionKind::Refund),
+            negative: is_negative(transaction.kind),
             remarks: remarks(transaction, duplicated),
             consent: consent(config, transaction, copy),
             footer: footer(config),
@@ -192,7 +192,17 @@ fn title(kind: TransactionKind) -> &'static str {
         TransactionKind::Void => "消费撤销(VOID)",
         TransactionKind::Refund => "退货(REFUND)",
         TransactionKind::Balance => "余额查询(BALANCE)",
+        TransactionKind::PreAuthorisation => "预授权(AUTH)",
+        TransactionKind::PreAuthorisationVoid => "预授权撤销(CANCEL)",
+        TransactionKind::Completion => "预授权完成(请求)(AUTH COMPLETE)",
+        TransactionKind::CompletionNotice => "预授权完成(通知)(AUTH SETTLEMENT)",
+        TransactionKind::CompletionVoid => "预授权完成撤销(COMPLETE VOID)",
     }
+}
+
+/// Whether money goes back or is set free.
+fn is_negative(kind: TransactionKind) -> bool {
+    kind.side() == Some(Side::Credit) || kind == TransactionKind::PreAuthorisationVoid
 }
 
 /// F44: issuer, then acquirer, eleven characters each.
@@ -250,11 +260,17 @@ fn remarks(transaction: &Transaction, duplicated: bool) -> Vec<String> {
     if let Some(original) = &transaction.original {
         remarks.extend(original.stan.map(|stan| format!("原凭证号 ORIGINAL VOUCHER: {stan}")));
         remarks.extend(original.rrn.map(|rrn| format!("原参考号 ORIGINAL REFER NO: {rrn}")));
-        if transaction.kind == TransactionKind::Refund {
+        let family = transaction.kind.of_authorisation_family();
+        let code = original.authorisation_code.filter(|_| family);
+        remarks.extend(code.map(|code| format!("原授权码 ORIGINAL AUTH NO: {code}")));
+        if transaction.kind == TransactionKind::Refund || transaction.kind.ends_authorisation() {
             remarks.push(format!("原交易日期 ORIGINAL DATE: {}", original.date));
         }
     }
-    remarks.extend(transaction.voided_by.map(|stan| format!("已撤销,撤销凭证号 VOIDED BY: {stan}")));
+    remarks.extend(transaction.voided_by.map(|stan| match transaction.kind {
+        TransactionKind::PreAuthorisation => format!("已结束,凭证号 ENDED BY: {stan}"),
+        _ => format!("已撤销,撤销凭证号 VOIDED BY: {stan}"),
+    }));
     chip_remarks(transaction, &mut remarks);
     remarks.extend(host_text(transaction));
     remarks
@@ -287,7 +303,8 @@ fn consent(config: &Config, transaction: &Transaction, copy: Copy) -> Consent {
         return Consent::None;
     }
     let card = &transaction.card;
-    if card.signature || transaction.kind != TransactionKind::Sale {
+    let runs_chip = matches!(transaction.kind, TransactionKind::Sale | TransactionKind::PreAuthorisation);
+    if card.signature || !runs_chip {
         return Consent::Signature;
     }
     let limit = Amount::from_minor(config.receipt.exemption_limit_minor, config.currency)

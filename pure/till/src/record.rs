@@ -121,12 +121,12 @@ pub enum Record {
         /// Explanation.
         trace: Vec<TraceLine>,
     },
-    /// A refund had no answer: the same message will be sent again.
+    /// A notice had no answer: the same message will be sent again.
     NoticeQueued {
         /// Which.
         stan: Stan,
     },
-    /// A queued refund was answered.
+    /// A queued notice was answered.
     NoticeAcknowledged {
         /// Which.
         stan: Stan,

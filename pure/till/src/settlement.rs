@@ -1,6 +1,6 @@
 //! Settlement totals, phases and reports (unionpay-pos §8.3).
 
-use crate::transaction::{Transaction, TransactionKind, TransactionStatus};
+use crate::transaction::{Side, Transaction, TransactionKind, TransactionStatus};
 use types::{AMOUNT_MINOR_MAX, BatchNumber, CivilTime, Stan};
 
 /// Digits of one group of F48.
@@ -16,7 +16,7 @@ pub const BALANCED: u8 = 1;
 /// Totals of one group of cards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GroupTotals {
-    /// Debit total, minor units: sales.
+    /// Debit total, minor units: sales and completions.
     pub debit_minor: u64,
     /// Number of debits.
     pub debit_count: u16,
@@ -70,10 +70,10 @@ impl Totals {
 
     fn count(&mut self, transaction: &Transaction) {
         let group = if transaction.domestic() { &mut self.domestic } else { &mut self.foreign };
-        match transaction.kind {
-            TransactionKind::Sale => group.debit(transaction.amount.minor()),
-            TransactionKind::Void | TransactionKind::Refund => group.credit(transaction.amount.minor()),
-            TransactionKind::Balance => {}
+        match transaction.kind.side() {
+            Some(Side::Debit) => group.debit(transaction.amount.minor()),
+            Some(Side::Credit) => group.credit(transaction.amount.minor()),
+            None => {}
         }
     }
 
@@ -104,7 +104,7 @@ pub(crate) fn reconciliation_codes(additional_private: &str) -> Option<(u8, u8)>
 /// What an upload carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UploadKind {
-    /// A copy of a refund notice (step 5).
+    /// A copy of a refund or completion notice (step 5).
     Notice,
     /// The certificate of an approved chip transaction (step 6).
     Certificate,
@@ -127,12 +127,17 @@ pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, bal
             .filter(move |transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
     };
     let notices = approved()
-        .filter(|transaction| !balanced && transaction.kind == TransactionKind::Refund)
+        .filter(|transaction| !balanced && transaction.kind.is_notice())
         .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Notice });
     let certificates = approved()
-        .filter(|transaction| transaction.kind == TransactionKind::Sale && transaction.chip_read())
+        .filter(|transaction| certified(transaction.kind) && transaction.chip_read())
         .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Certificate });
     notices.chain(certificates).collect()
+}
+
+/// Whether an approved chip transaction of this kind leaves a certificate: where the chip ran a payment.
+fn certified(kind: TransactionKind) -> bool {
+    matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation)
 }
 
 /// What the host said to the totals.

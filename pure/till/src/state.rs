@@ -9,7 +9,7 @@ use crate::transaction::{
 };
 use crate::words::{HostProof, HostVerdict};
 use pedlink::TraceLine;
-use types::{BatchNumber, Stan};
+use types::{AuthorisationCode, BatchNumber, Stan};
 
 /// Trace numbers that one batch may use up: one less than there are, so that none comes twice.
 pub(crate) const STANS_PER_BATCH_MAX: u32 = 999_998;
@@ -103,12 +103,22 @@ impl State {
         self.transaction(stan).or_else(|| self.last_batch.iter().rev().find(|transaction| transaction.stan == stan))
     }
 
-    /// The first queued refund.
+    /// The approved pre-authorisation of the open batch with this code and date.
+    pub fn authorisation(&self, code: AuthorisationCode, mmdd: &str) -> Option<&Transaction> {
+        self.transactions.iter().rev().find(|transaction| {
+            transaction.kind == TransactionKind::PreAuthorisation
+                && transaction.status == TransactionStatus::Approved
+                && transaction.authorisation_code() == Some(code)
+                && transaction.mmdd() == mmdd
+        })
+    }
+
+    /// The first queued notice.
     pub fn queued_notice(&self) -> Option<&Transaction> {
         self.queued_notices().next()
     }
 
-    /// All queued refunds, oldest first.
+    /// All queued notices, oldest first.
     pub fn queued_notices(&self) -> impl Iterator<Item = &Transaction> {
         self.transactions.iter().filter(|transaction| transaction.status == TransactionStatus::Queued)
     }
@@ -279,10 +289,11 @@ impl State {
     fn decide(&mut self, stan: Stan, decision: &Decision) {
         self.close_intent(stan);
         self.change(stan, |transaction| settle_decision(transaction, decision));
-        let approved_void = self.transaction(stan).filter(|transaction| {
-            transaction.kind == TransactionKind::Void && transaction.status == TransactionStatus::Approved
+        let ending = self.transaction(stan).filter(|transaction| {
+            let kind = transaction.kind;
+            (kind.voids_in_batch() || kind.ends_authorisation()) && transaction.status == TransactionStatus::Approved
         });
-        let original = approved_void.and_then(|void| void.original.as_ref()).and_then(|original| original.stan);
+        let original = ending.and_then(|ending| ending.original.as_ref()).and_then(|original| original.stan);
         if let Some(original) = original {
             self.change(original, |transaction| transaction.voided_by = Some(stan));
         }

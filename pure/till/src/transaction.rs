@@ -15,13 +15,70 @@ pub enum TransactionKind {
     Refund,
     /// 0200, F3 310000, 60.1 01.
     Balance,
+    /// 0100, F3 030000, 60.1 10.
+    PreAuthorisation,
+    /// 0100, F3 200000, 60.1 11.
+    PreAuthorisationVoid,
+    /// 0200, F3 000000, F25 06, 60.1 20.
+    Completion,
+    /// 0200, F3 200000, F25 06, 60.1 21.
+    CompletionVoid,
+    /// 0220, F3 000000, F25 06, 60.1 24.
+    CompletionNotice,
 }
 
 impl TransactionKind {
-    /// Whether a lost answer is reversed (unionpay-pos §3.1). Refunds are re-sent, balance inquiries forgotten.
+    /// Whether a lost answer is reversed (unionpay-pos §3.1). Notices are re-sent, balance inquiries forgotten.
     pub fn reversible(self) -> bool {
-        matches!(self, TransactionKind::Sale | TransactionKind::Void)
+        !self.is_notice() && self != TransactionKind::Balance
     }
+
+    /// Whether it is sent until it is decided, and never reversed (unionpay-pos D32).
+    pub fn is_notice(self) -> bool {
+        matches!(self, TransactionKind::Refund | TransactionKind::CompletionNotice)
+    }
+
+    /// Whether the chip runs a payment; otherwise the card is only read for its number (unionpay-pos C8).
+    pub fn runs_chip(self) -> bool {
+        matches!(self, TransactionKind::Sale | TransactionKind::Balance | TransactionKind::PreAuthorisation)
+    }
+
+    /// Whether it takes back a transaction of this batch that it names by its trace number.
+    pub fn voids_in_batch(self) -> bool {
+        matches!(self, TransactionKind::Void | TransactionKind::CompletionVoid)
+    }
+
+    /// Whether it names a pre-authorisation by its code and date, and ends it.
+    pub fn ends_authorisation(self) -> bool {
+        matches!(
+            self,
+            TransactionKind::PreAuthorisationVoid | TransactionKind::Completion | TransactionKind::CompletionNotice
+        )
+    }
+
+    /// Whether it is one of the pre-authorisation family (F25 06).
+    pub fn of_authorisation_family(self) -> bool {
+        self.ends_authorisation() || matches!(self, TransactionKind::PreAuthorisation | TransactionKind::CompletionVoid)
+    }
+
+    /// Its side in a settlement, if it has one (unionpay-pos §8.3).
+    pub fn side(self) -> Option<Side> {
+        use TransactionKind as Kind;
+        match self {
+            Kind::Sale | Kind::Completion | Kind::CompletionNotice => Some(Side::Debit),
+            Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
+        }
+    }
+}
+
+/// A side of a settlement's totals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Money the cardholders paid.
+    Debit,
+    /// Money they got back.
+    Credit,
 }
 
 /// Where a payment stands. There is no "unknown": what is uncertain is being resolved.
@@ -39,7 +96,7 @@ pub enum TransactionStatus {
     Reversing,
     /// The reversal was acknowledged, or the host's people proved that nothing is booked.
     Reversed,
-    /// A refund that will be sent again.
+    /// A notice (refund, completion notice) that will be sent again.
     Queued,
 }
 
@@ -58,7 +115,7 @@ impl TransactionStatus {
     }
 }
 
-/// The transaction that a void or refund refers to.
+/// The transaction that a void, refund or completion refers to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Original {
     /// Its trace number, if it is of this batch.
@@ -102,7 +159,7 @@ pub struct Transaction {
     pub response: Option<ResponseSummary>,
     /// Chip lines of the receipt.
     pub chip: ChipReceipt,
-    /// The void that took it back.
+    /// The void that took it back; of a pre-authorisation: the void or completion that ended it.
     pub voided_by: Option<Stan>,
     /// Reason of its reversal (F39 of the 0400).
     pub reversal_reason: Option<ResponseCode>,
@@ -126,6 +183,12 @@ impl Transaction {
     /// F39 of the answer.
     pub fn response_code(&self) -> Option<ResponseCode> {
         self.response.as_ref().and_then(|response| response.response_code)
+    }
+
+    /// `MMDD` of its answer, as F61 of what refers to it names it.
+    pub fn mmdd(&self) -> String {
+        let told = self.response.as_ref().and_then(|response| response.local_date.clone());
+        told.unwrap_or_else(|| self.at.date.mmdd())
     }
 
     /// Card organisation: what the host says in 63.1, otherwise what the card is (unionpay-pos §2.6).
@@ -231,7 +294,7 @@ pub enum Pending {
         /// Whether it has parked the till.
         parked: bool,
     },
-    /// A queued refund.
+    /// A queued notice (refund, completion notice).
     Notice {
         /// Its trace number.
         stan: Stan,

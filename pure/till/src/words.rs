@@ -58,6 +58,32 @@ pub enum OperatorCommand {
         /// Date of the sale.
         original_date: LocalDate,
     },
+    /// Holds money of a card.
+    PreAuthorise {
+        /// How much.
+        amount: Amount,
+    },
+    /// Sets the money of a pre-authorisation free, whole.
+    VoidPreAuthorisation {
+        /// How much was authorised.
+        amount: Amount,
+        /// Which pre-authorisation.
+        authorisation: AuthorisationReference,
+    },
+    /// Takes what was authorised, or less, or a little more.
+    Complete {
+        /// How much.
+        amount: Amount,
+        /// Which pre-authorisation.
+        authorisation: AuthorisationReference,
+        /// Whether the host is asked, or told by a notice, which is sent again until it is answered and cannot be voided.
+        form: CompletionForm,
+    },
+    /// Takes back a completion request of this batch, whole. The authorisation stays ended.
+    VoidCompletion {
+        /// Trace number of the completion.
+        stan: Stan,
+    },
     /// Asks for the card's balance.
     Balance,
     /// Settles and closes the batch.
@@ -86,6 +112,24 @@ pub enum OperatorCommand {
     Confirm,
     /// No, or: stop waiting for the card.
     Cancel,
+}
+
+/// What names a pre-authorisation: what stands on its slip.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuthorisationReference {
+    /// F38.
+    pub code: AuthorisationCode,
+    /// Its date.
+    pub date: LocalDate,
+}
+
+/// How the host learns of a completion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CompletionForm {
+    /// 预授权完成请求 (0200).
+    Request,
+    /// 预授权完成通知 (0220).
+    Notice,
 }
 
 /// What the host's people state about a transaction that its machine would not acknowledge.
@@ -177,6 +221,16 @@ pub enum Operation {
     Refund,
     /// Balance inquiry.
     Balance,
+    /// Pre-authorisation.
+    PreAuthorisation,
+    /// Void of a pre-authorisation.
+    PreAuthorisationVoid,
+    /// Completion request.
+    Completion,
+    /// Void of a completion request.
+    CompletionVoid,
+    /// Completion notice.
+    CompletionNotice,
     /// Settlement.
     Settlement,
     /// The acknowledgement of a reversal.
@@ -200,6 +254,11 @@ impl Operation {
             Operation::Void => ("消费撤销", "Void"),
             Operation::Refund => ("退货", "Refund"),
             Operation::Balance => ("余额查询", "Balance inquiry"),
+            Operation::PreAuthorisation => ("预授权", "Pre-authorisation"),
+            Operation::PreAuthorisationVoid => ("预授权撤销", "Pre-authorisation void"),
+            Operation::Completion => ("预授权完成(请求)", "Completion"),
+            Operation::CompletionVoid => ("预授权完成撤销", "Completion void"),
+            Operation::CompletionNotice => ("预授权完成(通知)", "Completion notice"),
             Operation::Settlement => ("批结算", "Settlement"),
             Operation::Reversal => ("冲正", "Reversal"),
             Operation::Pending => ("待处理事项", "Pending matters"),
@@ -221,7 +280,7 @@ pub enum OutcomeStatus {
     Reversing,
     /// The reversal was acknowledged: no money moved in the end.
     Reversed,
-    /// A refund that waits for the line: it will be sent by itself.
+    /// A notice (refund, completion notice) that waits for the line: it will be sent by itself.
     Queued,
     /// Stopped by the cashier or the cardholder before anything was sent.
     Cancelled,

@@ -11,8 +11,10 @@ use pedlink::{
     ResponseSummary, SealedBlob,
 };
 use proptest::prelude::*;
-use till::{Effect, Event, HostProof, HostVerdict, OperatorCommand, Record, Till};
-use types::{BatchNumber, CardToken, LocalDate, ResponseCode, Rrn, Stan, TruncatedPan};
+use till::{
+    AuthorisationReference, CompletionForm, Effect, Event, HostProof, HostVerdict, OperatorCommand, Record, Till,
+};
+use types::{AuthorisationCode, BatchNumber, CardToken, LocalDate, ResponseCode, Rrn, Stan, TruncatedPan};
 use world::{config, yuan};
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,16 @@ fn command(draw: Draw) -> OperatorCommand {
         6 => OperatorCommand::Cancel,
         7 => OperatorCommand::Confirm,
         8 => OperatorCommand::ResolveParked { stan, proof },
+        9 => OperatorCommand::PreAuthorise { amount: yuan("1.00") },
+        10 if draw.flag => OperatorCommand::VoidCompletion { stan },
+        10 => OperatorCommand::Complete {
+            amount: yuan("1.00"),
+            authorisation: AuthorisationReference {
+                code: AuthorisationCode::parse("A00001").unwrap(),
+                date: LocalDate::new(2026, 3, 15).unwrap(),
+            },
+            form: CompletionForm::Request,
+        },
         _ => OperatorCommand::Sale { amount: yuan("1.00") },
     }
 }
@@ -152,7 +164,7 @@ proptest! {
                     Effect::Exchange { exchange, .. } => {
                         prop_assert!(exchange > seen.exchange, "exchanges only rise");
                         seen.exchange = exchange;
-                        let payment = matches!(seen.expected_mti.as_str(), "0210" | "0230");
+                        let payment = matches!(seen.expected_mti.as_str(), "0110" | "0210" | "0230");
                         let written = till.state().open_intent.is_some() || till.state().queued_notice().is_some();
                         prop_assert!(!payment || written, "a payment left that is not written down");
                     }

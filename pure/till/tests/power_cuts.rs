@@ -4,7 +4,7 @@
 mod world;
 
 use machine::wire::Encode;
-use till::{OperatorCommand, OutcomeStatus, Record, TransactionStatus};
+use till::{AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, Record, TransactionStatus};
 use types::LocalDate;
 use world::{Fault, World, config, ped, yuan};
 
@@ -28,6 +28,7 @@ fn day(world: &mut World) {
         world.command(OperatorCommand::Refund { amount: yuan("5.00"), original_rrn: rrn, original_date });
     }
     world.command(OperatorCommand::Balance);
+    day_of_holds(world);
     world.ped.card.agrees = false;
     world.command(OperatorCommand::Sale { amount: yuan("40.00") });
     world.ped.card.agrees = true;
@@ -35,10 +36,60 @@ fn day(world: &mut World) {
     world.command(OperatorCommand::Sale { amount: yuan("50.00") });
 }
 
+/// Holds, ends of holds, and each of them with its answer lost.
+fn day_of_holds(world: &mut World) {
+    world.command(OperatorCommand::PreAuthorise { amount: yuan("70.00") });
+    if let Some(authorisation) = open_hold(world) {
+        world.faults = [Fault::LoseResponse].into();
+        world.command(complete(&authorisation, "71.00", CompletionForm::Request));
+        world.command(complete(&authorisation, "72.00", CompletionForm::Request));
+    }
+    world.faults = [Fault::LoseResponse].into();
+    world.command(OperatorCommand::PreAuthorise { amount: yuan("80.00") });
+    world.command(OperatorCommand::PreAuthorise { amount: yuan("80.00") });
+    if let Some(authorisation) = open_hold(world) {
+        world.faults = [Fault::LoseResponse].into();
+        let amount = yuan("80.00");
+        world.command(OperatorCommand::VoidPreAuthorisation { amount, authorisation: authorisation.clone() });
+        world.faults = [Fault::LoseResponse].into();
+        world.command(complete(&authorisation, "81.00", CompletionForm::Notice));
+    }
+    let completion =
+        |sale: &&till::Transaction| sale.kind == till::TransactionKind::Completion && sale.voided_by.is_none();
+    let approved = |sale: &&till::Transaction| sale.status == TransactionStatus::Approved;
+    let done = world.till.transactions().iter().filter(completion).find(approved).map(|sale| sale.stan);
+    if let Some(stan) = done {
+        world.command(OperatorCommand::VoidCompletion { stan });
+    }
+}
+
+fn complete(authorisation: &AuthorisationReference, amount: &str, form: CompletionForm) -> OperatorCommand {
+    OperatorCommand::Complete { amount: yuan(amount), authorisation: authorisation.clone(), form }
+}
+
+/// A pre-authorisation that nothing has ended yet, as far as the till knows.
+fn open_hold(world: &World) -> Option<AuthorisationReference> {
+    let holds = world.till.transactions().iter().rev();
+    let hold = holds.filter(|hold| hold.kind == till::TransactionKind::PreAuthorisation && hold.voided_by.is_none());
+    let code =
+        hold.filter(|hold| hold.status == TransactionStatus::Approved).find_map(|hold| hold.authorisation_code())?;
+    Some(AuthorisationReference { code, date: LocalDate::new(2026, 3, 15).unwrap() })
+}
+
 fn approved(world: &World) -> Option<(types::Stan, types::Rrn)> {
     let sales = world.till.transactions().iter();
     let sale = sales.filter(|sale| sale.kind == till::TransactionKind::Sale && sale.voided_by.is_none());
     sale.filter(|sale| sale.status == TransactionStatus::Approved).find_map(|sale| Some((sale.stan, sale.rrn()?)))
+}
+
+/// No authorisation has two ends that stand.
+fn assert_holds_end_once(world: &World, at: usize) {
+    let standing = world.host.bookings.values().filter(|booking| booking.code.is_approval() && !booking.reversed);
+    let mut ended: Vec<_> = standing.filter_map(|booking| booking.ends).collect();
+    let ends = ended.len();
+    ended.sort();
+    ended.dedup();
+    assert_eq!(ended.len(), ends, "at {at}: a hold was ended twice");
 }
 
 #[test]
@@ -74,6 +125,7 @@ fn every_record_may_be_the_last_before_a_power_cut() {
                 });
                 assert!(booked.count() <= 1, "at {at}: {minor} was charged twice");
             }
+            assert_holds_end_once(&world, at);
             let last = world.sale("60.00");
             assert_eq!(last.status, OutcomeStatus::Approved, "at {at}: stuck, {:?}", world.till.pending());
             assert_eq!(world.restored().state(), world.till.state(), "replaying gives the same state");
@@ -109,10 +161,30 @@ impl Chance {
         if self.one_in(3) { faults[usize::try_from(self.below(9)).unwrap()] } else { Fault::None }
     }
 
+    fn command_of_holds(&mut self, world: &World) -> OperatorCommand {
+        let amount = yuan(&format!("{}.00", self.below(900) + 1));
+        let completions =
+            world.till.transactions().iter().filter(|sale| sale.kind == till::TransactionKind::Completion);
+        let completed = completions.map(|sale| sale.stan).next_back();
+        match (open_hold(world), completed) {
+            (_, Some(stan)) if self.one_in(4) => OperatorCommand::VoidCompletion { stan },
+            (Some(authorisation), _) if self.one_in(4) => {
+                OperatorCommand::VoidPreAuthorisation { amount, authorisation }
+            }
+            (Some(authorisation), _) => {
+                let form = if self.one_in(2) { CompletionForm::Request } else { CompletionForm::Notice };
+                OperatorCommand::Complete { amount, authorisation, form }
+            }
+            _ => OperatorCommand::PreAuthorise { amount },
+        }
+    }
+
     fn command(&mut self, world: &World) -> OperatorCommand {
         match self.below(20) {
             0 => OperatorCommand::SignIn,
-            1 => OperatorCommand::SignOff,
+            1 if self.one_in(2) => OperatorCommand::SignOff,
+            1 => OperatorCommand::PreAuthorise { amount: yuan(&format!("{}.00", self.below(900) + 1)) },
+            10..=12 => self.command_of_holds(world),
             2 => OperatorCommand::Echo,
             3 => OperatorCommand::Settle,
             4 => OperatorCommand::Balance,
@@ -159,6 +231,7 @@ fn wild_day(seed: u64) {
     world.command(OperatorCommand::ResumePending);
     world.run_for(600_000);
     world.assert_agreement();
+    assert_holds_end_once(&world, 0);
     assert!(world.till.pending().is_empty(), "seed {seed}: {:?}", world.till.pending());
     assert_eq!(world.sale("1.00").status, OutcomeStatus::Approved, "seed {seed}");
     assert_eq!(world.restored().state(), world.till.state(), "seed {seed}");

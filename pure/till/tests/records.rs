@@ -171,9 +171,13 @@ impl Maker {
     }
 
     fn transaction(&mut self) -> Transaction {
-        use TransactionKind::{Balance, Refund, Sale, Void};
+        use TransactionKind::{
+            Balance, Completion, CompletionNotice, CompletionVoid, PreAuthorisation, PreAuthorisationVoid, Refund,
+            Sale, Void,
+        };
+        let family = [PreAuthorisation, PreAuthorisationVoid, Completion, CompletionVoid, CompletionNotice];
         Transaction {
-            kind: [Sale, Void, Refund, Balance][usize::try_from(self.number(4)).unwrap()],
+            kind: [&[Sale, Void, Refund, Balance][..], &family].concat()[usize::try_from(self.number(9)).unwrap()],
             status: self.status(),
             batch: self.batch(),
             stan: self.stan(),

@@ -663,6 +663,40 @@ impl Terminal {
         body
     }
 
+    pub fn pre_authorisation(&mut self, pan: &str, minor: u64) -> Body {
+        let mut body = self.with_card(b"0100", pan, ProcessingCode::PRE_AUTHORISATION, 10);
+        body.condition = Some(ConditionCode::PRE_AUTHORISATION);
+        body.amount_minor = Some(minor);
+        body.icc_data = Some(chip(minor, self.stan));
+        with_pin(&mut body, RIGHT_PIN);
+        body
+    }
+
+    /// Voids (60.1 = 11) or completes (20, 24) the pre-authorisation with this code of this day.
+    pub fn ending(&mut self, type_code: u8, pan: &str, minor: u64, code: [u8; 6], date: u16) -> Body {
+        let (mti, processing_code) = match type_code {
+            11 => (b"0100", ProcessingCode::VOID_OR_REFUND),
+            20 => (b"0200", ProcessingCode::SALE),
+            _ => (b"0220", ProcessingCode::SALE),
+        };
+        let mut body = self.with_card(mti, pan, processing_code, type_code);
+        body.condition = Some(ConditionCode::PRE_AUTHORISATION);
+        body.amount_minor = Some(minor);
+        body.authorisation_code = Some(code);
+        body.f61 = Some(F61::dated(0, 0, date));
+        body
+    }
+
+    /// Voids the completion with this trace number and answer.
+    pub fn completion_void(&mut self, pan: &str, minor: u64, completion: u32, answer: &Body) -> Body {
+        let mut body = self.void(pan, minor, completion, answer.rrn.unwrap());
+        body.condition = Some(ConditionCode::PRE_AUTHORISATION);
+        body.authorisation_code = answer.authorisation_code;
+        body.f60 = Some(F60::financial(21, self.batch, 0, 6, 0));
+        body.f61 = Some(F61::dated(self.batch, completion, 315));
+        body
+    }
+
     /// Reverses a message that was sent before.
     pub fn reversal(&self, original: &Body, reason: &[u8; 2]) -> Body {
         let mut body = original.duplicate();

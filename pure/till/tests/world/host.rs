@@ -78,6 +78,9 @@ pub struct Booking {
     pub voided: bool,
     pub rrn: Rrn,
     pub organisation: String,
+    pub authorisation_code: Option<AuthorisationCode>,
+    /// The pre-authorisation that it ended.
+    pub ends: Option<(BatchNumber, Stan)>,
 }
 
 pub struct TestHost {
@@ -109,6 +112,7 @@ pub struct TestHost {
     /// Answers payments without a MAC.
     pub forgets_mac: bool,
     counter: u32,
+    ending: Option<(BatchNumber, Stan)>,
 }
 
 impl Default for TestHost {
@@ -136,6 +140,7 @@ impl Default for TestHost {
             scrambled_keys: false,
             forgets_mac: false,
             counter: 0,
+            ending: None,
         }
     }
 }
@@ -151,7 +156,11 @@ impl TestHost {
 
     /// What the card paid in the end, in minor units.
     pub fn net_minor(&self) -> i64 {
-        let sign = |booking: &Booking| if booking.type_code == "22" { 1 } else { -1 };
+        let sign = |booking: &Booking| match booking.type_code.as_str() {
+            "22" | "20" | "24" => 1,
+            "10" | "11" => 0,
+            _ => -1,
+        };
         let live = self.bookings.values().filter(|booking| booking.code.is_approval() && !booking.reversed);
         live.map(|booking| sign(booking) * i64::try_from(booking.minor).unwrap()).sum()
     }
@@ -165,13 +174,13 @@ impl TestHost {
     pub fn handle(&mut self, request: &Request, _now: Tick) -> Vec<u8> {
         let template = &request.template;
         let mac_bad = template.with_mac && request.mac_key != self.key;
-        let stale = matches!(template.mti.as_str(), "0200" | "0220") && request.batch() != self.batch;
+        let stale = matches!(template.mti.as_str(), "0100" | "0200" | "0220") && request.batch() != self.batch;
         let (code, body) = match template.mti.as_str() {
-            "0200" | "0220" | "0620" if stale => (Some("77"), ResponseSummary::default()),
+            "0100" | "0200" | "0220" | "0620" if stale => (Some("77"), ResponseSummary::default()),
             _ if mac_bad => (Some("A0"), ResponseSummary::default()),
             "0800" => self.network_0800(request),
             "0820" => self.network_0820(request),
-            "0200" | "0220" => self.financial(request),
+            "0100" | "0200" | "0220" => self.financial(request),
             "0400" => self.reversal(request),
             "0620" => {
                 self.script_notices.push(request.clone());
@@ -182,7 +191,7 @@ impl TestHost {
             other => panic!("MTI {other}"),
         };
         let refused = code.is_some_and(|code| ["77", "A0"].contains(&code));
-        let forgotten = self.forgets_mac && template.mti == "0200";
+        let forgotten = self.forgets_mac && matches!(template.mti.as_str(), "0100" | "0200");
         let key = if template.with_mac && !refused && !forgotten { self.key } else { 0 };
         self.answer(request, code, body, key)
     }
@@ -286,6 +295,8 @@ impl TestHost {
             voided: false,
             rrn: body.rrn.unwrap(),
             organisation: "CUP".to_owned(),
+            authorisation_code: body.authorisation_code,
+            ends: self.ending.take(),
         };
         assert!(self.bookings.insert(key, booking).is_none(), "one booking per trace number");
         (Some(code), body)
@@ -318,9 +329,54 @@ impl TestHost {
                     None => return ("25", ResponseSummary::default()),
                 }
             }
+            "10" => {}
+            "11" | "20" | "24" => return self.end_authorisation(request, body),
+            "21" => {
+                let original = request.template.original_61.as_ref().unwrap();
+                assert_eq!((original.len(), &original[12..]), (16, "0315"));
+                let batch = BatchNumber::new(original[..6].parse().unwrap()).unwrap();
+                let stan = Stan::new(original[6..12].parse().unwrap()).unwrap();
+                let completion = self.bookings.get_mut(&(batch, stan)).expect("the completion");
+                assert_eq!((Some(completion.rrn), completion.type_code.as_str()), (request.template.rrn, "20"));
+                assert_eq!(completion.authorisation_code, request.template.authorisation_code);
+                if completion.voided || completion.reversed {
+                    return ("12", ResponseSummary::default());
+                }
+                completion.voided = true;
+            }
             other => panic!("type {other}"),
         }
         ("00", body)
+    }
+
+    /// A void or completion: by card, code and date; once; whole, or within 115 %.
+    fn end_authorisation(&mut self, request: &Request, mut body: ResponseSummary) -> (&'static str, ResponseSummary) {
+        let template = &request.template;
+        assert_eq!((template.condition_code.as_deref(), template.rrn), (Some("06"), None));
+        assert_eq!(template.original_61.as_deref(), Some("0000000000000315"));
+        let code = template.authorisation_code.expect("F38");
+        let found = self.bookings.iter_mut().find(|(_, booking)| {
+            booking.type_code == "10" && booking.token == request.token && booking.authorisation_code == Some(code)
+        });
+        let Some((name, held)) = found else { return ("25", ResponseSummary::default()) };
+        let minor = template.amount.unwrap().minor();
+        let fits = if template.mti == "0100" { minor == held.minor } else { minor * 100 <= held.minor * 115 };
+        if !fits {
+            return ("64", ResponseSummary::default());
+        }
+        if held.voided || held.reversed {
+            return ("12", ResponseSummary::default());
+        }
+        held.voided = true;
+        self.ending = Some(*name);
+        body.authorisation_code = (template.mti != "0100").then_some(code);
+        ("00", body)
+    }
+
+    /// The holds that stand, in minor units.
+    pub fn held_minor(&self) -> u64 {
+        let holds = self.bookings.values().filter(|booking| booking.type_code == "10" && booking.code.is_approval());
+        holds.filter(|hold| !hold.voided && !hold.reversed).map(|hold| hold.minor).sum()
     }
 
     fn reversal(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
@@ -335,10 +391,17 @@ impl TestHost {
         assert_eq!((booking.minor, booking.token), (request.template.amount.unwrap().minor(), request.token));
         let first = !booking.reversed && booking.code.is_approval();
         booking.reversed = true;
-        if first && booking.type_code == "23" {
+        assert!(!matches!(booking.type_code.as_str(), "24" | "25"), "a notice is never reversed");
+        let ends = booking.ends;
+        let takes_back = matches!(booking.type_code.as_str(), "23" | "21");
+        if let Some(ended) = ends.filter(|_| first) {
+            assert!(request.template.original_61.is_some() && request.template.authorisation_code.is_some(), "C6, C11");
+            self.bookings.get_mut(&ended).expect("the authorisation").voided = false;
+        }
+        if first && takes_back {
             let original = request.template.original_61.as_ref().expect("C11");
             let batch = BatchNumber::new(original[..6].parse().unwrap()).unwrap();
-            let stan = Stan::new(original[6..].parse().unwrap()).unwrap();
+            let stan = Stan::new(original[6..12].parse().unwrap()).unwrap();
             self.bookings.get_mut(&(batch, stan)).expect("the voided sale").voided = false;
         }
         (Some("00"), ResponseSummary::default())
@@ -356,7 +419,8 @@ impl TestHost {
         for ((batch, _), booking) in &self.bookings {
             if *batch == request.batch() && booking.code.is_approval() && !booking.reversed {
                 match booking.type_code.as_str() {
-                    "22" => totals = (totals.0 + booking.minor, totals.1 + 1, totals.2, totals.3),
+                    "10" | "11" => {}
+                    "22" | "20" | "24" => totals = (totals.0 + booking.minor, totals.1 + 1, totals.2, totals.3),
                     _ => totals = (totals.0, totals.1, totals.2 + booking.minor, totals.3 + 1),
                 }
             }

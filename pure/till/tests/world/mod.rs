@@ -277,11 +277,11 @@ impl World {
 
     /// M7: nothing new leaves while a reversal is pending, and nothing financial while a settlement is half done.
     fn check_order(&self, request: &host::Request) {
-        let financial = matches!(request.template.mti.as_str(), "0200" | "0500");
+        let financial = matches!(request.template.mti.as_str(), "0100" | "0200" | "0500");
         let reversal = self.till.state().reversal.is_some();
         assert!(!(financial && reversal), "{} with a pending reversal", request.name());
         let settling = self.till.state().settlement.is_some();
-        assert!(!(request.template.mti == "0200" && settling), "a payment during settlement");
+        assert!(!(matches!(request.template.mti.as_str(), "0100" | "0200") && settling), "a payment during settlement");
     }
 
     /// Till and host agree on every payment, and no card was charged more often than the cashier asked for.
