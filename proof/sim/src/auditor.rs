@@ -220,7 +220,11 @@ impl Auditor {
 
     /// Reads what is new on the bank's statement.
     pub fn read_statement(&mut self, statement: &[StatementLine]) {
-        for line in &statement[self.lines_read..] {
+        if statement.len() < self.lines_read {
+            let lost = self.lines_read - statement.len();
+            self.report("O2", format!("{lost} postings are no longer on the bank's statement"));
+        }
+        for line in statement.get(self.lines_read..).unwrap_or_default() {
             self.read_line(line);
         }
         self.lines_read = statement.len();

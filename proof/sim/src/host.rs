@@ -1,6 +1,8 @@
 //! The host in a simulated world: the product's own driver and machines on a simulated disk.
 
+use crate::canary::Canary;
 use crate::lab::TestIssuer;
+use crate::plant::{Lenient, Plant};
 use crate::store::SimulatedStore;
 use acquirer::{Acquirer, Effect, Event, HostConfig, PeerIdentity, Record};
 use driver::{Address, HostDriver, HostKind, Work, WorkDone};
@@ -9,6 +11,7 @@ use keys::KeyService;
 use machine::store::{Journal, Outcome, Row, Store};
 use machine::wire::Malformed;
 use machine::{MachineId, Tick};
+use std::rc::Rc;
 use std::sync::Arc;
 use types::TerminalId;
 use vault_soft::LocalKeys;
@@ -16,6 +19,7 @@ use vault_soft::LocalKeys;
 /// What the driver must know of acquirer machines.
 pub struct Kind {
     config: Arc<HostConfig>,
+    plant: Rc<Plant>,
 }
 
 impl HostKind for Kind {
@@ -40,7 +44,7 @@ impl HostKind for Kind {
     }
 
     fn rows(&self, record: &Record) -> Vec<Row> {
-        acquirer::rows(record)
+        self.plant.host_rows(acquirer::rows(record))
     }
 
     fn is_snapshot(&self, record: &Record) -> bool {
@@ -64,6 +68,7 @@ pub struct Host {
     config: Arc<HostConfig>,
     issuer: IssuerConfig,
     keys: LocalKeys,
+    plant: Rc<Plant>,
 }
 
 /// What a host asks of the world around it.
@@ -88,9 +93,10 @@ pub enum Ask {
 
 impl Host {
     /// A host that has just been switched on.
-    pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: LocalKeys) -> Self {
-        let driver = HostDriver::new(Kind { config: Arc::clone(&config) });
-        Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, keys }
+    pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: LocalKeys, canary: Option<Canary>) -> Self {
+        let plant = Rc::new(Plant::new(canary));
+        let driver = HostDriver::new(Kind { config: Arc::clone(&config), plant: Rc::clone(&plant) });
+        Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, keys, plant }
     }
 
     /// Loses power: everything in memory is gone.
@@ -98,7 +104,7 @@ impl Host {
         self.life += 1;
         self.up = false;
         self.decides_at_ms = None;
-        self.driver = HostDriver::new(Kind { config: Arc::clone(&self.config) });
+        self.driver = HostDriver::new(Kind { config: Arc::clone(&self.config), plant: Rc::clone(&self.plant) });
     }
 
     /// A request arrives. `false` if the host would not take it.
@@ -154,13 +160,21 @@ impl Host {
             Effect::Log(line) => return Ask::Note(format!("log {line}")),
             Effect::Enrolled { accepted } => return Ask::Note(format!("enrolled {accepted:?}")),
             Effect::Keys { ticket, commands } => Event::KeyReplies { ticket, replies: self.keys.execute(&commands) },
-            Effect::Issuer { ticket, request } => {
+            Effect::Issuer { ticket, mut request } => {
+                self.plant.issuer_request(&mut request);
                 let mut find = |space: &str, key: &[u8]| store.find(space, key).expect("a simulated store reads");
-                let reply = issuer::serve(&self.issuer, *request, &mut find, &mut self.keys);
+                let mut keys = Lenient(&mut self.keys, self.plant.is(Canary::PinUnchecked));
+                let mut reply = issuer::serve(&self.issuer, *request, &mut find, &mut keys);
+                self.plant.issuer_reply(&mut reply);
                 Event::IssuerReply { ticket, reply: Box::new(reply) }
             }
             Effect::Find { ticket, space, key } => {
-                Event::Found { ticket, value: store.find(space, &key).expect("a simulated store reads") }
+                let value = if self.plant.is(Canary::FindsAnother) {
+                    store.find_another(space, &key)
+                } else {
+                    store.find(space, &key).expect("a simulated store reads")
+                };
+                Event::Found { ticket, value }
             }
             Effect::Balance { ticket, account, currency } => Event::Balance {
                 ticket,

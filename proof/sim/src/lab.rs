@@ -229,6 +229,12 @@ fn expiry_text(date: types::LocalDate) -> [u8; 8] {
 
 /// What terminals download to take the test cards: the test CAPKs and the AIDs of unionpay-pos §5.2.
 pub fn test_parameters() -> acquirer::ParameterSet {
+    // The public keys are computed from their primes: once for all worlds of a process.
+    static PARAMETERS: OnceLock<acquirer::ParameterSet> = OnceLock::new();
+    PARAMETERS.get_or_init(compute_parameters).clone()
+}
+
+fn compute_parameters() -> acquirer::ParameterSet {
     let capk = |key: card::TestCapk| iso8583::unionpay::Capk {
         rid: key.rid,
         index: key.index,

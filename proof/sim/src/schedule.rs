@@ -1,18 +1,21 @@
 //! Virtual time: what happens next, in an order that depends on nothing but the seed.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-/// Events by time, and by order of planning within one millisecond.
+/// Events by time, and by order of planning within one millisecond. Events are large, so only their places are sorted.
 #[derive(Debug)]
 pub struct Schedule<T> {
     now_ms: u64,
     planned: u64,
-    queue: BTreeMap<(u64, u64), T>,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    places: Vec<Option<T>>,
+    free: Vec<usize>,
 }
 
 impl<T> Default for Schedule<T> {
     fn default() -> Self {
-        Self { now_ms: 0, planned: 0, queue: BTreeMap::new() }
+        Self { now_ms: 0, planned: 0, queue: BinaryHeap::new(), places: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -30,14 +33,21 @@ impl<T> Schedule<T> {
     /// Plans an event for a time; a time that has passed means now.
     pub fn at(&mut self, time_ms: u64, event: T) {
         self.planned += 1;
-        self.queue.insert((time_ms.max(self.now_ms), self.planned), event);
+        let place = self.free.pop().unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(Some(event));
+        } else {
+            self.places[place] = Some(event);
+        }
+        self.queue.push(Reverse((time_ms.max(self.now_ms), self.planned, place)));
     }
 
     /// Takes the next event and moves the clock to it.
     pub fn next(&mut self) -> Option<T> {
-        let ((time_ms, _), event) = self.queue.pop_first()?;
+        let Reverse((time_ms, _, place)) = self.queue.pop()?;
         self.now_ms = time_ms;
-        Some(event)
+        self.free.push(place);
+        self.places[place].take()
     }
 }
 

@@ -7,7 +7,7 @@ use machine::{Durable, MachineId};
 use std::collections::BTreeMap;
 use types::Currency;
 
-#[derive(Default, Debug)]
+#[derive(Default, Debug, Clone)]
 struct Chain {
     /// Frames from the newest snapshot on; older ones are of no use to anybody in a simulation.
     frames: Vec<Vec<u8>>,
@@ -28,26 +28,37 @@ pub struct StatementLine {
 }
 
 /// Durable state of one node.
-#[derive(Default, Debug)]
+#[derive(Default, Debug, Clone)]
 pub struct SimulatedStore {
     chains: BTreeMap<MachineId, Chain>,
-    keys: BTreeMap<(String, Vec<u8>), Vec<u8>>,
-    balances: BTreeMap<(String, u16), i64>,
+    keys: BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>,
+    balances: BTreeMap<String, BTreeMap<u16, i64>>,
     statement: Vec<StatementLine>,
     appends: u64,
     releases: u64,
     canary: Option<Canary>,
+    unsealed: bool,
+    /// What some planted bugs go back to.
+    backup: Option<Box<SimulatedStore>>,
 }
 
 /// One end of a hold in so many is dropped by [`Canary::StuckHolds`].
 const STUCK_HOLD: u64 = 10;
 /// One append in so many is dropped by [`Canary::LostWrites`].
 const LOST_WRITE: u64 = 100;
+/// [`Canary::BackupRestored`] makes a backup every so many appends.
+const BACKUP_EVERY: u64 = 50;
 
 impl SimulatedStore {
     /// An empty disk, perhaps with a planted bug.
     pub fn with(canary: Option<Canary>) -> Self {
         Self { canary, ..Self::default() }
+    }
+
+    /// Keeps records as they are, without frame and hash chain: a fifth of the disk's work in worlds that damage no bytes.
+    #[must_use]
+    pub fn unsealed(self, unsealed: bool) -> Self {
+        Self { unsealed, ..self }
     }
 
     /// Every posting in the order of booking.
@@ -58,7 +69,7 @@ impl SimulatedStore {
     /// Sum of all balances of each currency.
     pub fn sums(&self) -> BTreeMap<u16, i64> {
         let mut sums = BTreeMap::new();
-        for ((_, currency), balance) in &self.balances {
+        for (currency, balance) in self.balances.values().flatten() {
             *sums.entry(*currency).or_default() += balance;
         }
         sums
@@ -74,14 +85,65 @@ impl SimulatedStore {
         let Some(chain) = self.chains.get_mut(&machine) else { return };
         if chain.frames.len() > 1 {
             chain.frames.pop();
+            if self.unsealed {
+                return;
+            }
             let head = chain.frames.last().map(|before| &before[before.len() - 32..]);
             chain.head = head.map(|hash| ChainHead(hash.try_into().expect("a frame ends with its hash")));
         }
     }
 
+    /// What a power cut of the host does to a planted bug's disk. A sound disk keeps what it called durable.
+    pub fn host_cut(&mut self, machines: impl Iterator<Item = MachineId>) {
+        match self.canary {
+            Some(Canary::ForgetfulHost) => machines.for_each(|machine| self.forget_last(machine)),
+            Some(Canary::AppendLostAtCut | Canary::BackupRestored) => {
+                if let Some(backup) = self.backup.take() {
+                    *self = *backup;
+                }
+            }
+            Some(Canary::RowsLostAtCut) => {
+                if let Some(backup) = self.backup.take() {
+                    (self.keys, self.balances, self.statement) = (backup.keys, backup.balances, backup.statement);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn make_backup(&mut self) {
+        let due = match self.canary {
+            Some(Canary::AppendLostAtCut | Canary::RowsLostAtCut) => true,
+            Some(Canary::BackupRestored) => self.appends.is_multiple_of(BACKUP_EVERY),
+            _ => false,
+        };
+        if due {
+            self.backup = None;
+            self.backup = Some(Box::new(self.clone()));
+        }
+    }
+
+    /// [`Canary::HalfTransactions`]: postings of a refused append stay.
+    fn leave_half(&mut self, append: &Append, refusal: &Outcome) {
+        if self.canary == Some(Canary::HalfTransactions) && matches!(refusal, Outcome::GuardFailed(_)) {
+            append.rows.iter().filter(|row| matches!(row, Row::Posting { .. })).for_each(|row| self.write_row(row));
+        }
+    }
+
+    /// [`Canary::FindsAnother`]: the value of the greatest key below, if there is one.
+    pub fn find_another(&self, space: &str, key: &[u8]) -> Option<Vec<u8>> {
+        let keys = self.keys.get(space)?;
+        let exact = keys.get(key)?;
+        Some(keys.range(..key.to_vec()).next_back().map_or(exact, |(_, value)| value).clone())
+    }
+
+    fn balance(&self, account: &AccountName, currency: Currency) -> i64 {
+        self.balances.get(account.text()).and_then(|balances| balances.get(&currency.numeric())).copied().unwrap_or(0)
+    }
+
     fn refusal(&self, append: &Append) -> Option<Outcome> {
         let length = u64::try_from(self.length(append.machine)).expect("a count");
-        if append.first_sequence != length + 1 {
+        if append.first_sequence != length + 1 && self.canary != Some(Canary::ConflictsUnnoticed) {
             return Some(Outcome::Conflict);
         }
         self.guard_failure(append).map(Outcome::GuardFailed)
@@ -91,8 +153,10 @@ impl SimulatedStore {
         let mut moved: BTreeMap<(String, u16), i64> = BTreeMap::new();
         for row in &append.rows {
             match row {
-                Row::Unique { space, key, .. } if self.canary != Some(Canary::ForgetfulHost) => {
-                    if let Some(value) = self.keys.get(&((*space).to_owned(), key.clone())) {
+                Row::Unique { space, key, .. }
+                    if !matches!(self.canary, Some(Canary::ForgetfulHost | Canary::TakenUnnoticed)) =>
+                {
+                    if let Some(value) = self.keys.get(space).and_then(|keys| keys.get(key)) {
                         return Some(GuardFailure::Taken { space, key: key.clone(), value: value.clone() });
                     }
                 }
@@ -114,7 +178,7 @@ impl SimulatedStore {
                 return None;
             }
             let key = (account.text().to_owned(), currency.numeric());
-            let would_be_minor = self.balances.get(&key).copied().unwrap_or(0) + moved.get(&key).copied().unwrap_or(0);
+            let would_be_minor = self.balance(account, *currency) + moved.get(&key).copied().unwrap_or(0);
             (would_be_minor < *floor_minor).then(|| GuardFailure::Balance { account: account.clone(), would_be_minor })
         })
     }
@@ -124,7 +188,8 @@ impl SimulatedStore {
         for record in &append.records {
             let sequence = u64::try_from(chain.dropped + chain.frames.len()).expect("a count") + 1;
             let head = chain.head.unwrap_or_else(|| ChainHead::genesis(append.machine));
-            let (bytes, next) = frame::seal(head, sequence, record);
+            let (bytes, next) =
+                if self.unsealed { (record.clone(), head) } else { frame::seal(head, sequence, record) };
             if append.snapshot {
                 chain.dropped += chain.frames.len();
                 chain.frames.clear();
@@ -149,13 +214,17 @@ impl SimulatedStore {
     fn write_row(&mut self, row: &Row) {
         match row {
             Row::Unique { space, key, value } | Row::Put { space, key, value } => {
-                self.keys.insert(((*space).to_owned(), key.clone()), value.clone());
+                self.keys.entry(space).or_default().insert(key.clone(), value.clone());
             }
             Row::Posting { id, .. } if self.is_stuck(id) => {}
             Row::Posting { id, legs } => {
                 for leg in legs {
-                    *self.balances.entry((leg.account.text().to_owned(), leg.currency.numeric())).or_default() +=
-                        leg.delta_minor;
+                    let account = leg.account.text();
+                    if !self.balances.contains_key(account) {
+                        self.balances.insert(account.to_owned(), BTreeMap::new());
+                    }
+                    let balances = self.balances.get_mut(account).expect("it was there or has just been made");
+                    *balances.entry(leg.currency.numeric()).or_default() += leg.delta_minor;
                 }
                 let legs = legs.iter().map(|leg| (leg.account.text().to_owned(), leg.delta_minor)).collect();
                 self.statement.push(StatementLine { id: id.clone(), legs });
@@ -168,8 +237,12 @@ impl SimulatedStore {
 impl Store for SimulatedStore {
     fn append(&mut self, group: &[Append]) -> Result<Vec<Outcome>, StoreFault> {
         let one = |append: &Append| match self.refusal(append) {
-            Some(refusal) => refusal,
+            Some(refusal) => {
+                self.leave_half(append, &refusal);
+                refusal
+            }
             None => {
+                self.make_backup();
                 self.appends += 1;
                 if self.canary != Some(Canary::LostWrites) || !self.appends.is_multiple_of(LOST_WRITE) {
                     self.write(append);
@@ -186,6 +259,10 @@ impl Store for SimulatedStore {
         let mut head = chain.base.unwrap_or_else(|| ChainHead::genesis(machine));
         let mut records = Vec::new();
         for (index, bytes) in chain.frames.iter().enumerate() {
+            if self.unsealed {
+                records.push(bytes.clone());
+                continue;
+            }
             let sequence = u64::try_from(chain.dropped + index).expect("a count") + 1;
             let (payload, next) =
                 frame::open(head, sequence, bytes).map_err(|damage| StoreFault::Damaged { machine, damage })?;
@@ -197,10 +274,10 @@ impl Store for SimulatedStore {
     }
 
     fn find(&mut self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
-        Ok(self.keys.get(&(space.to_owned(), key.to_vec())).cloned())
+        Ok(self.keys.get(space).and_then(|keys| keys.get(key)).cloned())
     }
 
     fn balance_minor(&mut self, account: &AccountName, currency: Currency) -> Result<i64, StoreFault> {
-        Ok(self.balances.get(&(account.text().to_owned(), currency.numeric())).copied().unwrap_or(0))
+        Ok(self.balance(account, currency))
     }
 }

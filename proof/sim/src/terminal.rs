@@ -1,6 +1,7 @@
 //! A terminal in a simulated world: the product's till and PED on simulated disks, with a simulated hand and card.
 
 use crate::canary::Canary;
+use crate::plant::Plant;
 use crate::random::Random;
 use crate::store::SimulatedStore;
 use card::{Card, Personalisation};
@@ -55,7 +56,11 @@ pub struct Terminal {
     pub wake_planned_ms: Option<u64>,
     /// Counts shoppers planned: only the newest one comes.
     pub shoppers_planned: u64,
-    canary: Option<Canary>,
+    /// Number of the card that the PED has powered, as long as it is the same one.
+    pub card_read: Option<usize>,
+    /// Whether the shopper typed a wrong PIN for it.
+    pub typed_wrong: bool,
+    plant: Plant,
     till_config: till::Config,
     ped_config: ped::PedConfig,
     vault: LocalKeys,
@@ -84,9 +89,12 @@ impl Terminal {
         vault: LocalKeys,
         wallets: Vec<Wallet>,
         canary: Option<Canary>,
+        unsealed: bool,
     ) -> Self {
         Self {
-            canary,
+            card_read: None,
+            typed_wrong: false,
+            plant: Plant::new(canary),
             life: 0,
             up: false,
             wallets,
@@ -99,8 +107,8 @@ impl Terminal {
             vault,
             till: None,
             ped: None,
-            till_journal: SimulatedStore::default(),
-            ped_journal: SimulatedStore::default(),
+            till_journal: SimulatedStore::default().unsealed(unsealed),
+            ped_journal: SimulatedStore::default().unsealed(unsealed),
         }
     }
 
@@ -108,20 +116,17 @@ impl Terminal {
     pub fn power_on(&mut self) {
         let (till_config, mut ped_config) = (self.till_config.clone(), self.ped_config.clone());
         ped_config.explains &= self.life < EXPLAINING_LIVES;
-        let amnesiac = self.canary == Some(Canary::AmnesiacTill);
+        let plant = &self.plant;
         let till = SingleDriver::open(
             &mut self.till_journal,
             Till::machine_id(),
             till::Record::is_snapshot,
-            |mut records, last| {
-                records.retain(|record| !amnesiac || !matches!(record, till::Record::IntentSent { .. }));
-                Till::restore(till_config, records, last)
-            },
+            |records, last| Till::restore(till_config, plant.till_remembers(records), last),
         );
         let vault = Box::new(self.vault.clone());
         let ped =
             SingleDriver::open(&mut self.ped_journal, Ped::machine_id(), ped::Record::is_snapshot, |records, last| {
-                Ped::restore(ped_config, vault, records, last)
+                Ped::restore(ped_config, vault, plant.ped_remembers(records), last)
             });
         self.till = Some(till.expect("a simulated journal is sound"));
         self.ped = Some(ped.expect("a simulated journal is sound"));
@@ -135,9 +140,14 @@ impl Terminal {
         self.up = false;
         self.till = None;
         self.ped = None;
-        if self.canary == Some(Canary::ForgetfulDisk) {
-            self.till_journal.forget_last(Till::machine_id());
-        }
+        let forgotten = if self.plant.is(Canary::ForgetfulDisk) {
+            1
+        } else if self.plant.is(Canary::ForgetsThree) {
+            3
+        } else {
+            0
+        };
+        (0..forgotten).for_each(|_| self.till_journal.forget_last(Till::machine_id()));
     }
 
     /// Whether the PED was enrolled.
@@ -159,10 +169,20 @@ impl Terminal {
     /// Steps one machine. `Err` means that the power went.
     pub fn step(&mut self, now: Tick, event: Waiting, random: &mut Random, crash: u32) -> Result<Vec<Effect>, ()> {
         let mut dice = Dice { random, millionths: crash };
+        let event = match event {
+            Waiting::Till(event) => match self.plant.till_event(event) {
+                Some(event) => Waiting::Till(event),
+                None => return Ok(Vec::new()),
+            },
+            event => event,
+        };
+        let plant = &self.plant;
         let result = match (event, &mut self.till, &mut self.ped) {
-            (Waiting::Till(event), Some(till), _) => till
-                .step_interruptibly(&mut self.till_journal, now, event, &mut dice)
-                .map(|effects| effects.into_iter().map(Effect::Till).collect()),
+            (Waiting::Till(event), Some(till), _) => {
+                till.step_interruptibly(&mut self.till_journal, now, event, &mut dice).map(|effects| {
+                    effects.into_iter().flat_map(|effect| plant.till_effect(effect)).map(Effect::Till).collect()
+                })
+            }
             (Waiting::Ped(event), _, Some(ped)) => ped
                 .step_interruptibly(&mut self.ped_journal, now, event, &mut dice)
                 .map(|effects| effects.into_iter().map(Effect::Ped).collect()),
@@ -175,9 +195,14 @@ impl Terminal {
         }
     }
 
+    fn till_deadline_ms(&self) -> Option<u64> {
+        let deadline_ms = self.till.as_ref().and_then(SingleDriver::deadline_ms);
+        deadline_ms.filter(|_| !self.plant.is(Canary::NeverWakes))
+    }
+
     /// When either machine wants to be woken.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let till = self.till.as_ref().and_then(SingleDriver::deadline_ms);
+        let till = self.till_deadline_ms();
         let ped = self.ped.as_ref().and_then(SingleDriver::deadline_ms);
         [till, ped].into_iter().flatten().min()
     }
@@ -189,7 +214,7 @@ impl Terminal {
         if due(self.ped.as_ref().and_then(SingleDriver::deadline_ms)) {
             events.push(Waiting::Ped(ped::Event::Wake));
         }
-        if due(self.till.as_ref().and_then(SingleDriver::deadline_ms)) {
+        if due(self.till_deadline_ms()) {
             events.push(Waiting::Till(till::Event::Wake));
         }
         events

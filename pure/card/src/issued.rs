@@ -101,7 +101,7 @@ pub(crate) struct IssuedApplication {
     pub cdol2: Dol,
     pub ddol_bytes: usize,
     pub method: AuthenticationMethod,
-    pub signature_key: RsaPrivateKey,
+    pub signature_key: Option<RsaPrivateKey>,
     pub pin_key: Option<RsaPrivateKey>,
     pub response_format: ResponseFormat,
     pub risk: RiskParameters,
@@ -128,7 +128,8 @@ impl IssuedApplication {
         check_first_list(&cdol1)?;
         let aip = interchange_profile(application, &cdol2);
         let authentication = &application.authentication;
-        let key = RsaPrivateKey::from_test_key;
+        let proves_itself = authentication.method > AuthenticationMethod::None;
+        let key = |key| proves_itself.then(|| RsaPrivateKey::from_test_key(key));
         let mut issued = Self {
             aid: application.aid.clone(),
             label: application.label,
@@ -144,7 +145,7 @@ impl IssuedApplication {
             ddol_bytes: dol(&DDOL)?.total_length(),
             method: authentication.method,
             signature_key: key(authentication.icc_key),
-            pin_key: authentication.pin_key.map(key),
+            pin_key: authentication.pin_key.and_then(key),
             response_format: application.response_format,
             risk: application.risk,
             misbehaviour: application.misbehaviour,
@@ -164,9 +165,12 @@ impl IssuedApplication {
         for record in self.key_records(application, &static_data)? {
             self.add_record(SFI_KEYS, record)?;
         }
-        self.afl = [(SFI_CARDHOLDER, 0), (SFI_APPLICATION, SIGNED_RECORDS), (SFI_KEYS, 0)]
-            .map(|(sfi, signed_records)| [sfi << 3, 1, self.last_record(sfi), signed_records])
-            .concat();
+        let signed_records = if self.signature_key.is_some() { SIGNED_RECORDS } else { 0 };
+        self.afl = [(SFI_CARDHOLDER, 0), (SFI_APPLICATION, signed_records), (SFI_KEYS, 0)]
+            .into_iter()
+            .filter(|(sfi, _)| self.last_record(*sfi) > 0)
+            .flat_map(|(sfi, signed_records)| [sfi << 3, 1, self.last_record(sfi), signed_records])
+            .collect();
         Ok(())
     }
 
@@ -187,6 +191,7 @@ impl IssuedApplication {
 
     /// CA index and issuer key, issuer certificate, static signature, card key, card certificate, PIN certificate.
     fn key_records(&self, application: &Application, static_data: &[u8]) -> Result<Vec<Builder>, KeyTooShort> {
+        let Some(signature_key) = &self.signature_key else { return Ok(Vec::new()) };
         let authentication = &application.authentication;
         let [authority, issuer] =
             [authentication.authority_key, authentication.issuer_key].map(RsaPrivateKey::from_test_key);
@@ -199,7 +204,7 @@ impl IssuedApplication {
         if self.method >= AuthenticationMethod::Dynamic {
             let certified = certificate::icc_certificate(
                 &issuer,
-                &self.signature_key,
+                signature_key,
                 pan,
                 validity(CERTIFICATE_SERIAL_ICC),
                 static_data,
@@ -301,14 +306,15 @@ fn derive_keys(application: &Application) -> IccMasterKeys {
 
 /// Issuer authentication is by command unless CDOL2 brings tag 91.
 fn interchange_profile(application: &Application, cdol2: &Dol) -> [u8; 2] {
-    let mut profile = AIP_STATIC | AIP_CARDHOLDER_VERIFICATION | AIP_TERMINAL_RISK_MANAGEMENT;
+    let mut profile = AIP_CARDHOLDER_VERIFICATION | AIP_TERMINAL_RISK_MANAGEMENT;
     if !cdol2.asks_for(tags::ISSUER_AUTHENTICATION_DATA) {
         profile |= AIP_ISSUER_AUTHENTICATION;
     }
     profile |= match application.authentication.method {
-        AuthenticationMethod::Static => 0,
-        AuthenticationMethod::Dynamic => AIP_DYNAMIC,
-        AuthenticationMethod::Combined => AIP_DYNAMIC | AIP_COMBINED,
+        AuthenticationMethod::None => 0,
+        AuthenticationMethod::Static => AIP_STATIC,
+        AuthenticationMethod::Dynamic => AIP_STATIC | AIP_DYNAMIC,
+        AuthenticationMethod::Combined => AIP_STATIC | AIP_DYNAMIC | AIP_COMBINED,
     };
     [profile, 0]
 }

@@ -157,6 +157,8 @@ pub struct Authentication {
 /// What the card's application interchange profile offers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum AuthenticationMethod {
+    /// None: a card for terminals that are always online.
+    None,
     /// Static data authentication.
     Static,
     /// Static and dynamic data authentication.

@@ -87,6 +87,7 @@ impl Ped {
         };
         match Kernel::new(config, capks, data) {
             Ok(kernel) => {
+                let kernel = if session.explains { kernel } else { kernel.without_transcript() };
                 session.kernel = Some(Box::new(kernel));
                 session.stage = Stage::Card;
                 self.wait_at_most(self.config.card_wait_ms);

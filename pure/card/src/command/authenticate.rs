@@ -34,7 +34,8 @@ impl Card {
         let number: [u8; DYNAMIC_NUMBER_BYTES] = self.random();
         let dynamic_data = [&[DYNAMIC_NUMBER_BYTES as u8], &number[..]].concat();
         let application = &self.applications[index];
-        let signature = certificate::dynamic_signature(&application.signature_key, &dynamic_data, command.data)
+        let key = application.signature_key.as_ref().ok_or(status::INSTRUCTION_NOT_SUPPORTED)?;
+        let signature = certificate::dynamic_signature(key, &dynamic_data, command.data)
             .map_err(|_| status::CONDITIONS_NOT_SATISFIED)?;
         let mut response = Builder::new();
         match application.response_format {

@@ -301,7 +301,8 @@ impl Card {
         ]
         .concat();
         let terminal_number = transaction.value(tags::UNPREDICTABLE_NUMBER);
-        certificate::dynamic_signature(&application.signature_key, &dynamic_data, terminal_number)
+        let key = application.signature_key.as_ref().ok_or(status::CONDITIONS_NOT_SATISFIED)?;
+        certificate::dynamic_signature(key, &dynamic_data, terminal_number)
             .map_err(|_| status::CONDITIONS_NOT_SATISFIED)
     }
 }

@@ -3,6 +3,7 @@
 use crate::apdu::{Answer, Command, Handled};
 use crate::card::Card;
 use crate::cvr::PinVerification;
+use crate::rsa::RsaPrivateKey;
 use crate::session::{CHALLENGE_BYTES, Stage};
 use crate::status;
 use paycrypto::constant_time_eq;
@@ -67,14 +68,14 @@ impl Card {
 
     fn pin_key_bytes(&self, index: usize) -> usize {
         let application = &self.applications[index];
-        application.pin_key.as_ref().unwrap_or(&application.signature_key).modulus_bytes()
+        application.pin_key.as_ref().or(application.signature_key.as_ref()).map_or(0, RsaPrivateKey::modulus_bytes)
     }
 
     /// The PIN block inside a cryptogram; empty, and so never equal to a reference, if it was not made for `challenge`.
     fn decipher_pin_block(&self, index: usize, data: &[u8], challenge: [u8; CHALLENGE_BYTES]) -> Zeroizing<Vec<u8>> {
         let application = &self.applications[index];
-        let key = application.pin_key.as_ref().unwrap_or(&application.signature_key);
-        let clear = Zeroizing::new(key.apply(data).unwrap_or_default());
+        let key = application.pin_key.as_ref().or(application.signature_key.as_ref());
+        let clear = Zeroizing::new(key.and_then(|key| key.apply(data)).unwrap_or_default());
         let block = match clear.split_first() {
             Some((&ENCIPHERED_HEADER, rest)) if rest[PIN_BLOCK_BYTES..].starts_with(&challenge) => {
                 rest[..PIN_BLOCK_BYTES].to_vec()

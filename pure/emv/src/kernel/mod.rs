@@ -299,6 +299,7 @@ pub struct Kernel {
     application_refused: bool,
     session: Session,
     transcript: Vec<TranscriptEntry>,
+    keeps_transcript: bool,
 }
 
 impl core::fmt::Debug for Kernel {
@@ -324,7 +325,15 @@ impl Kernel {
             application_refused: false,
             session,
             transcript: Vec::new(),
+            keeps_transcript: true,
         })
+    }
+
+    /// Keeps no transcript: for terminals that explain nothing.
+    #[must_use]
+    pub fn without_transcript(mut self) -> Self {
+        self.keeps_transcript = false;
+        self
     }
 
     /// Every data object known so far.
@@ -400,7 +409,7 @@ impl Kernel {
 
     /// Sends a command; `dol` names the values it carries, for the transcript.
     fn transmit(&mut self, command: Command, dol: Option<&Dol>, next: State) -> Output {
-        if self.transcript.len() < transcript::MAX_ENTRIES {
+        if self.keeps_transcript && self.transcript.len() < transcript::MAX_ENTRIES {
             self.transcript.push(TranscriptEntry::sent(&command, dol));
         }
         self.state = next;
