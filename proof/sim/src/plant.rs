@@ -98,10 +98,10 @@ impl Plant {
                     return vec![copy, effect];
                 }
             }
-            till::Effect::Outcome(outcome) if self.is(Canary::OutcomeLies) => {
-                if outcome.status == till::OutcomeStatus::Declined {
-                    outcome.status = till::OutcomeStatus::Approved;
-                }
+            till::Effect::Outcome(outcome)
+                if self.is(Canary::OutcomeLies) && outcome.status == till::OutcomeStatus::Declined =>
+            {
+                outcome.status = till::OutcomeStatus::Approved;
             }
             till::Effect::Exchange { frame, .. } if self.is(Canary::ReversalNeverLeaves) => {
                 let is_reversal = frame.expose().get(13..15) == Some(&[0x04, 0x00]);
