@@ -13,6 +13,16 @@ macro_rules! canaries {
             /// Each with the faults under which it shows.
             pub const ALL: &'static [(Canary, &'static str)] = &[$((Canary::$name, $faults),)*];
 
+            /// Those that no run has brought to light yet: hunted over 3,000 transactions only, and why they hide is not shown. Either
+            /// another line of defence stands behind them, or they are planted so that they cannot do harm, or the auditor has a hole.
+            pub const WAITING: &'static [Canary] = &[
+                Canary::IntentTwice,
+                Canary::TombstoneForgotten,
+                Canary::TakenUnnoticed,
+                Canary::FindsAnother,
+                Canary::IssuerPaysNothing,
+            ];
+
             /// What it does, in words.
             pub fn what(self) -> &'static str {
                 match self {
@@ -60,7 +70,7 @@ canaries! {
     ReversalNotPosted "loss" "A reversal that is acknowledged and not booked.";
     ReinstatementNotPosted "loss" "A reversed void whose sale does not stand again.";
     SaleDoubled "none" "A sale that is booked twice.";
-    VoidDoubled "none" "A void that is booked twice.";
+    VoidDoubled "none" "A void that is booked twice, past the guard.";
     RefundDoubled "none" "A refund that is booked twice.";
     ReversalDoubled "loss" "A reversal that is booked twice.";
     SaleOneSided "none" "A sale of which one side is booked.";
@@ -80,7 +90,7 @@ canaries! {
     IntentTwice "conflict,duplicate,host-crash" "Decisions that are not kept as unique intents.";
     TombstoneForgotten "loss,late,reorder" "Reversals before their original that leave no tombstone.";
     // The host's store.
-    ForgetfulHost "host-crash,loss" "The host's disk forgets each terminal's last record in a power cut, and its unique keys are not unique.";
+    ForgetfulHost "host-crash,loss" "The host's disk forgets each terminal's last record in a power cut, and unique keys are not unique.";
     LostWrites "none" "The host's disk calls every hundredth append durable and drops it.";
     UncheckedBalances "none" "The host's disk does not check balances.";
     UncheckedHolds "none" "The host's disk does not check holds: an authorisation can be ended more than once.";

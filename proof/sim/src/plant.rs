@@ -170,7 +170,7 @@ impl Plant {
             |row: &Row, of: &str| matches!(row, Row::BalanceAtLeast { account, .. } if account.text().starts_with(of));
         let is_intent = |row: &Row| matches!(row, Row::Unique { space: acquirer::SPACE_INTENT, .. });
         match (canary, verb) {
-            (Canary::RefundUnbounded, "refund") | (Canary::VoidUnbounded, "void") => {
+            (Canary::RefundUnbounded, "refund") | (Canary::VoidUnbounded | Canary::VoidDoubled, "void") => {
                 rows.retain(|row| !is_guard(row, "capture/"));
             }
             (Canary::CardUnbounded, "sale") => rows.retain(|row| !is_guard(row, "card/")),
@@ -198,7 +198,7 @@ impl Plant {
         };
         match (canary, verb) {
             (C::SaleOneSided, "sale") | (C::ReversalOneSided, "reversal") => {
-                legs.retain(|leg| !leg.account.text().starts_with("merchant/"));
+                legs.retain(|leg| !leg.account.text().ends_with("/payable"));
             }
             (C::SaleCentOff, "sale") | (C::RefundCentOff, "refund") => {
                 legs.iter_mut().for_each(|leg| shift_leg(leg, 1))
@@ -237,9 +237,9 @@ impl Plant {
 
     /// What the issuer answers.
     pub fn issuer_reply(&self, reply: &mut issuer::IssuerReply) {
-        let Some(funds) = &mut reply.funds else { return };
+        let Some(funds) = reply.funds.as_mut().filter(|_| self.is(Canary::IssuerOtherCard)) else { return };
         let before = self.last_card.replace(Some(funds.account.clone()));
-        if let Some(before) = before.filter(|_| self.is(Canary::IssuerOtherCard)) {
+        if let Some(before) = before {
             funds.account = before;
         }
     }

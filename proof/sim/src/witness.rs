@@ -105,6 +105,11 @@ impl Witness {
             findings.push(("M15", format!("{} leaves a card {left}", line.id)));
         }
         let parts: Vec<&str> = line.id.split('/').collect();
+        let payable: i64 =
+            line.legs.iter().filter(|(account, _)| account.ends_with("/payable")).map(|(_, delta)| delta).sum();
+        if parts[0] != "opening" && payable != -delta {
+            findings.push(("M14", format!("{} moves {delta} on the card and {payable} for the merchant", line.id)));
+        }
         match parts[..] {
             ["opening", number] => {
                 self.cards.extend(number.parse().ok().map(|number: u64| (number, account.clone())));
