@@ -12,6 +12,7 @@ const PURE_OUTSIDE: &[&str] = &["zeroize", "subtle", "thiserror"];
 /// Further outside crates for single rooms of `pure`: cryptographic primitives and the hash chain.
 const PURE_OUTSIDE_BY_ROOM: &[(&str, &[&str])] = &[
     ("machine", &["sha2"]),
+    ("ledger", &["sha2"]),
     ("paycrypto", &["aes", "cipher", "sha1", "sha2", "sm3", "sm4", "hmac", "cmac", "aes-gcm"]),
     ("emv", &["sha1", "num-bigint-dig"]),
     ("card", &["sha1", "num-bigint-dig"]),

@@ -469,8 +469,11 @@ impl Till {
             let text = End::Answered(summary).text();
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, text, trace);
         };
-        if kind.is_notice() && response::is_passing(code) && !response::wants_sign_in(code) {
-            // Undecided: a copy that is still under way may be booked, so it is asked again until there is a decision.
+        let stale_keys = code == ResponseCode::MAC_ERROR;
+        let undecided = response::is_passing(code) && (stale_keys || !response::wants_sign_in(code));
+        if kind.is_notice() && undecided {
+            // A copy may be booked already or is still under way, so it is asked again until there is a decision. A refusal for
+            // its MAC says nothing of an earlier copy either: the keys were good then.
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, response::text(code), trace);
         }
         match (code.is_approval(), summary.mac_verified) {

@@ -338,6 +338,19 @@ fn a_refund_that_the_host_could_not_decide_is_asked_again() {
 }
 
 #[test]
+fn a_refund_refused_for_its_mac_is_asked_again_under_new_keys() {
+    let mut world = World::ready();
+    world.sale("12.50");
+    world.host.key += 1;
+    refund(&mut world, "2.50");
+    let refunds = world.outcomes.iter().filter(|outcome| outcome.operation == Operation::Refund);
+    let statuses: Vec<OutcomeStatus> = refunds.map(|outcome| outcome.status).collect();
+    assert_eq!(statuses, [OutcomeStatus::Queued, OutcomeStatus::Approved]);
+    assert_eq!((world.host.net_minor(), world.host.sign_ins), (1000, 2));
+    world.assert_agreement();
+}
+
+#[test]
 fn a_balance_is_shown_and_a_lost_one_forgotten() {
     let mut world = World::ready();
     world.command(OperatorCommand::Balance);
