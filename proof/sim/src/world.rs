@@ -53,11 +53,11 @@ const IMPATIENT: u32 = 20_000;
 /// Chance in millionths that a shopper who voids brings another card than the one that paid.
 const WRONG_CARD: u32 = 100_000;
 /// One world in so many has a terminal that explains its payments.
-const EXPLAINING_WORLDS: u64 = 64;
+const EXPLAINING_WORLDS: u64 = 16;
 /// One world in so many has sealed journals; the others keep the records alone.
 const SEALED_WORLDS: u64 = 16;
 /// Chance in millionths that a card proves itself by RSA signatures; the others are of the kind that leaves all to the issuer.
-const REAL_CARD: u32 = 1_000;
+const REAL_CARD: u32 = 50_000;
 /// Keeps the draw of real cards apart from all others.
 const REAL_CARD_SALT: u64 = 0xCA2D_0F25;
 /// Longest time between two rotations of a terminal's keys, in virtual milliseconds.

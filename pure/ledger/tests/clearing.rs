@@ -1,4 +1,5 @@
 //! Fees, positions, files and reconciliation of whole days: sums to the cent, and every planted difference in its class.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use ledger::{
     CardKind, ClearingKind, ClearingLine, ClearingStatus, DifferenceClass, FeeBasis, FeeRule, FeeSchedule, FeeTier,
