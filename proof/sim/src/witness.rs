@@ -105,10 +105,15 @@ impl Witness {
             findings.push(("M15", format!("{} leaves a card {left}", line.id)));
         }
         let parts: Vec<&str> = line.id.split('/').collect();
-        let payable: i64 =
-            line.legs.iter().filter(|(account, _)| account.ends_with("/payable")).map(|(_, delta)| delta).sum();
-        if parts[0] != "opening" && payable != -delta {
-            findings.push(("M14", format!("{} moves {delta} on the card and {payable} for the merchant", line.id)));
+        let moved = |belongs: fn(&str) -> bool| -> i64 {
+            line.legs.iter().filter(|(account, _)| belongs(account)).map(|(_, delta)| delta).sum()
+        };
+        // What leaves a card is the merchant's, or held for him.
+        let (payable, held) =
+            (moved(|account| account.ends_with("/payable")), moved(|account| account.starts_with("hold/")));
+        if parts[0] != "opening" && payable + held != -delta {
+            let detail = format!("{} moves {delta} on the card, {payable} for the merchant, {held} held", line.id);
+            findings.push(("M14", detail));
         }
         match parts[..] {
             ["opening", number] => {
