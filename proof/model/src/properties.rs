@@ -5,15 +5,15 @@ use crate::heal::heal;
 use crate::host::{Entry, HostTerminal};
 use crate::network::Request;
 use crate::protocol::Protocol;
-use crate::state::{BATCHES_MAX, State, TERMINALS, TRANSACTIONS};
+use crate::state::{BATCHES_MAX, State, TERMINALS, TRANSACTIONS, amount_minor};
 use crate::till::{Phase, Settlement, Status};
 use stateright::Property;
 
 pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
         Property::always("charged at most once", |_, state: &State| charged_at_most_once(state)),
-        Property::always("an account is never overdrawn", |model: &Protocol, state: &State| {
-            state.balance_minor(&model.config) >= 0
+        Property::always("an account is never overdrawn by a sale", |model: &Protocol, state: &State| {
+            state.balance_minor(&model.config) + reinstated_minor(state) >= 0
         }),
         Property::always("a receipt is booked", |_, state: &State| every(state, receipt_is_booked)),
         Property::always("never reversed and standing", |_, state: &State| every(state, reversed_does_not_stand)),
@@ -37,6 +37,9 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("want of funds declines", |_, state: &State| {
             some_entry(state, |entry| entry == Entry::Declined)
+        }),
+        Property::sometimes("a void is reversed", |_, state: &State| {
+            state.ledger.iter().flatten().any(|postings| postings.reinstatements > 0)
         }),
         Property::sometimes("a message is taken under earlier keys", |_, state: &State| {
             state.hosts.iter().any(under_earlier_keys)
@@ -88,6 +91,13 @@ fn every(state: &State, holds: impl Fn(View) -> bool) -> bool {
 /// One debit at most, and never more taken back than was taken.
 fn charged_at_most_once(state: &State) -> bool {
     state.ledger.iter().flatten().all(|postings| postings.debits <= 1 && matches!(postings.charged(), 0 | 1))
+}
+
+/// What reversals of voids put back. These are not guarded, since a reversal must be taken: the money that a void gave back may be
+/// spent by then, and the account falls below its floor by as much.
+fn reinstated_minor(state: &State) -> i16 {
+    let sales = state.ledger.iter().flat_map(|of_terminal| of_terminal.iter().enumerate());
+    sales.map(|(sale, postings)| i16::from(postings.reinstatements) * amount_minor(sale)).sum()
 }
 
 /// What the shopper holds in hand stands in the host's books.

@@ -49,7 +49,7 @@ fn expected(bug: Bug) -> (Config, &'static str) {
         Bug::ReversalUnderOldKeys => (with_sign_in(sale), "everything can be resolved"),
         Bug::GuardOutsideAppend => {
             let both = Config { plans: [[SALE, NONE], [SALE, NONE]], balance_minor: 1, ..sale };
-            (both, "an account is never overdrawn")
+            (both, "an account is never overdrawn by a sale")
         }
         Bug::BatchEndClosesTwice => (with_settlement(sale), "closed totals are equal"),
         Bug::VoidReversalReinstatesNothing => (alone([SALE, VOID]), "never reversed and standing"),
