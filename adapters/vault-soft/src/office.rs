@@ -260,13 +260,20 @@ fn is_recorded_refusal(caller: Caller, kind: CommandKind, why: Refusal) -> bool 
         // A wrong passphrase has a record of its own.
         _ if why == Refusal::Custodian => false,
         Caller::Administration => true,
+        _ if reaches_beyond(why) => true,
         // Of a PED, what belongs to its enrolment and not to a payment.
         Caller::Ped => {
             let is_payment = matches!(recording(kind), Recording::Operational | Recording::Inquiry);
-            why == Refusal::NotPermitted || !is_payment || kind == CommandKind::BeginRemoteLoad
+            !is_payment || kind == CommandKind::BeginRemoteLoad
         }
-        Caller::Host => why == Refusal::NotPermitted,
+        Caller::Host => false,
     }
+}
+
+/// What no payment gives rise to, whatever a shopper or a line does: a command or usage that the table does not have, a key block
+/// that was forged or is of another vault, a key for another use, a key that may not leave.
+fn reaches_beyond(why: Refusal) -> bool {
+    matches!(why, Refusal::NotPermitted | Refusal::WrongKey | Refusal::NotAuthentic | Refusal::NotExportable)
 }
 
 fn act_of(command: &Command, reply: &Reply) -> AuditAct {
