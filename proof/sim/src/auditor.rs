@@ -5,7 +5,7 @@
 
 use crate::eye::{self, Seen};
 use crate::store::StatementLine;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken invariant, named as in the security anchors (M1, M2 …).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ impl Kind {
 
 /// A completion may exceed its authorisation to this many per cent (unionpay-pos §8.7).
 const COMPLETION_PERCENT: u64 = 115;
+/// A hold that nobody ended falls after this time and not before: thirty days (unionpay-pos §8.7).
+const AUTHORISATION_MS: u64 = 30 * 24 * 3_600_000;
 
 #[derive(Debug, Clone)]
 struct Intent {
@@ -96,6 +98,10 @@ pub struct Auditor {
     captures: BTreeMap<String, i64>,
     /// What each pre-authorisation holds.
     holds: BTreeMap<IntentName, i64>,
+    /// When the bank's statement first showed each hold, in virtual milliseconds.
+    placed_ms: BTreeMap<IntentName, u64>,
+    /// Holds that fell because their time was over.
+    expired: BTreeSet<IntentName>,
     /// Which pre-authorisation an intent ended.
     ended: BTreeMap<IntentName, IntentName>,
     seen_lines: BTreeMap<String, u32>,
@@ -116,6 +122,11 @@ impl Auditor {
         if self.violations.len() < VIOLATIONS_KEPT {
             self.violations.push(Violation { invariant, detail });
         }
+    }
+
+    /// How many holds fell because their time was over.
+    pub fn holds_fallen(&self) -> u64 {
+        self.expired.len() as u64
     }
 
     /// Intents of a terminal that are not final as far as the auditor knows: the world asks the terminal about them.
@@ -218,19 +229,19 @@ impl Auditor {
         }
     }
 
-    /// Reads what is new on the bank's statement.
-    pub fn read_statement(&mut self, statement: &[StatementLine]) {
+    /// Reads what is new on the bank's statement at this virtual time.
+    pub fn read_statement(&mut self, statement: &[StatementLine], now_ms: u64) {
         if statement.len() < self.lines_read {
             let lost = self.lines_read - statement.len();
             self.report("O2", format!("{lost} postings are no longer on the bank's statement"));
         }
         for line in statement.get(self.lines_read..).unwrap_or_default() {
-            self.read_line(line);
+            self.read_line(line, now_ms);
         }
         self.lines_read = statement.len();
     }
 
-    fn read_line(&mut self, line: &StatementLine) {
+    fn read_line(&mut self, line: &StatementLine, now_ms: u64) {
         let times = self.seen_lines.entry(line.id.clone()).or_default();
         *times += 1;
         if *times > 1 {
@@ -247,11 +258,16 @@ impl Auditor {
         self.read_hold(verb, &name, line);
         let ends_itself = self.intents.get(&name).is_none_or(|intent| intent.kind == Kind::HoldVoid);
         match verb {
+            "hold" => {
+                self.placed_ms.entry(name.clone()).or_insert(now_ms);
+                self.booked_forward(name, line);
+            }
+            "expiry" => self.expires(name, line, now_ms),
             "completion" => {
                 self.within_bound(&name, line);
                 self.booked_forward(name, line);
             }
-            "sale" | "void" | "refund" | "hold" => self.booked_forward(name, line),
+            "sale" | "void" | "refund" => self.booked_forward(name, line),
             "reversal" | "reinstatement" | "unhold" => self.booked_back(name, line),
             // A completion's hold ends beside the money that moves: that is another line.
             "release" if ends_itself => self.booked_forward(name, line),
@@ -290,6 +306,15 @@ impl Auditor {
         }
     }
 
+    /// H3: a hold falls by itself when its time is over, and never before.
+    fn expires(&mut self, name: IntentName, line: &StatementLine, now_ms: u64) {
+        let held_ms = self.placed_ms.get(&name).map(|placed| now_ms.saturating_sub(*placed));
+        if held_ms.is_none_or(|held| held < AUTHORISATION_MS) {
+            self.report("H3", format!("{} fell after {held_ms:?} ms", line.id));
+        }
+        self.expired.insert(name);
+    }
+
     /// H2: a completion ends a hold and stays within its bound.
     fn within_bound(&mut self, name: &IntentName, line: &StatementLine) {
         let held = self.ended.get(name).and_then(|held| self.intents.get(held)).map(|intent| intent.amount_minor);
@@ -310,7 +335,8 @@ impl Auditor {
         for (name, hold) in self.intents.iter().filter(|(_, intent)| intent.kind == Kind::Hold) {
             let ends = self.ended.iter().filter(|(by, held)| *held == name && is_approved(by)).count();
             let held = u64::try_from(self.holds.get(name).copied().unwrap_or(0)).unwrap_or(u64::MAX);
-            let expected = if hold.claim == Claim::Approved && ends == 0 { hold.amount_minor } else { 0 };
+            let stands = hold.claim == Claim::Approved && ends == 0 && !self.expired.contains(name);
+            let expected = if stands { hold.amount_minor } else { 0 };
             if ends > 1 {
                 found.push(("H2", format!("{name:?} was ended {ends} times")));
             }
@@ -440,7 +466,7 @@ mod tests {
     #[test]
     fn a_clean_sale_passes() {
         let (mut auditor, name) = auditor_with_sale();
-        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -500)]);
+        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -500)], 0);
         auditor.receipt(&name);
         auditor.claim(&name, Claim::Approved);
         auditor.at_rest();
@@ -475,7 +501,7 @@ mod tests {
         let mut auditor = Auditor::default();
         let names = [2, 3].map(|trace| ("12345678".to_owned(), 7, trace));
         auditor.note_intent(names[0].clone(), Kind::Hold, &seen("0100", "10", 2, 500));
-        auditor.read_statement(&[hold_line("hold/12345678/000007/000002/0100", 500)]);
+        auditor.read_statement(&[hold_line("hold/12345678/000007/000002/0100", 500)], 0);
         auditor.claim(&names[0], Claim::Approved);
         let [hold, end] = names;
         (auditor, hold, end)
@@ -490,7 +516,7 @@ mod tests {
             hold_line("release/12345678/000007/000003/0200", -500),
             completion_line(575),
         ];
-        auditor.read_statement(&lines);
+        auditor.read_statement(&lines, 0);
         auditor.claim(&end, Claim::Approved);
         auditor.at_rest();
         assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
@@ -502,25 +528,38 @@ mod tests {
         auditor.note_intent(end.clone(), Kind::Completion, &seen("0200", "20", 3, 576));
         let placed = hold_line("hold/12345678/000007/000002/0100", 500);
         let release = hold_line("release/12345678/000007/000003/0200", -500);
-        auditor.read_statement(&[placed.clone(), release.clone(), completion_line(576)]);
+        auditor.read_statement(&[placed.clone(), release.clone(), completion_line(576)], 0);
         assert_eq!(found(&auditor), ["H2"], "above the bound");
-        auditor.read_statement(&[
-            placed.clone(),
-            release,
-            completion_line(576),
-            hold_line("release/12345678/000007/000004/0100", -500),
-        ]);
+        let lines =
+            [placed.clone(), release, completion_line(576), hold_line("release/12345678/000007/000004/0100", -500)];
+        auditor.read_statement(&lines, 0);
         assert!(found(&auditor).contains(&"H1"), "ended twice");
 
         let (mut auditor, _, end) = auditor_with_hold();
         auditor.note_intent(end.clone(), Kind::Completion, &seen("0200", "20", 3, 500));
-        auditor.read_statement(&[placed.clone(), completion_line(500)]);
+        auditor.read_statement(&[placed.clone(), completion_line(500)], 0);
         assert_eq!(found(&auditor), ["H2"], "money without the end of a hold");
 
         let (mut auditor, hold, _) = auditor_with_hold();
         auditor.claim(&hold, Claim::Reversed);
         auditor.at_rest();
         assert!(found(&auditor).contains(&"H1"), "still held after its reversal");
+    }
+
+    #[test]
+    fn a_hold_falls_when_its_time_is_over_and_not_before() {
+        let lines = [
+            hold_line("hold/12345678/000007/000002/0100", 500),
+            hold_line("expiry/12345678/000007/000002/12345678", -500),
+        ];
+        let (mut auditor, _, _) = auditor_with_hold();
+        auditor.read_statement(&lines, AUTHORISATION_MS);
+        auditor.at_rest();
+        assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
+
+        let (mut auditor, _, _) = auditor_with_hold();
+        auditor.read_statement(&lines, AUTHORISATION_MS - 1);
+        assert_eq!(found(&auditor), ["H3"], "a millisecond early");
     }
 
     #[test]
@@ -536,18 +575,18 @@ mod tests {
 
         let (mut auditor, name) = auditor_with_sale();
         let sale = line("sale/12345678/000007/000002/0200", -500);
-        auditor.read_statement(&[sale.clone(), line("reversal/12345678/000007/000002/0400", 400)]);
+        auditor.read_statement(&[sale.clone(), line("reversal/12345678/000007/000002/0400", 400)], 0);
         assert_eq!(found(&auditor), ["M5"]);
         auditor.claim(&name, Claim::NotDone);
         auditor.claim(&name, Claim::Approved);
         assert_eq!(found(&auditor), ["M5", "M8"]);
 
         let (mut auditor, _) = auditor_with_sale();
-        auditor.read_statement(&[sale.clone(), sale]);
+        auditor.read_statement(&[sale.clone(), sale], 0);
         assert_eq!(found(&auditor), ["M1", "M1"]);
 
         let (mut auditor, _) = auditor_with_sale();
-        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -501)]);
+        auditor.read_statement(&[line("sale/12345678/000007/000002/0200", -501)], 0);
         assert_eq!(found(&auditor), ["M1"]);
 
         let (mut auditor, _) = auditor_with_sale();

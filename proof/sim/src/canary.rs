@@ -103,6 +103,7 @@ canaries! {
     BackupRestored "host-crash" "After a power cut the host's operators restore an old backup.";
     // The host's machine, its issuer and its key service.
     LooseBound "none" "A host that lets completions exceed their bound.";
+    HoldsFallEarly "none" "A host that releases what is held before its time is over.";
     IssuerOtherCard "none" "An issuer that names the account of the card before.";
     IssuerPaysNothing "none" "An issuer that checks every purchase as if it were of one cent.";
     PinUnchecked "none" "A key service that finds every PIN right.";

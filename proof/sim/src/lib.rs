@@ -47,6 +47,8 @@ pub struct Report {
     pub events: u64,
     /// Newer master keys under which a terminal has signed in.
     pub master_keys_replaced: u64,
+    /// Holds that fell because nobody ended them in their time.
+    pub holds_fallen: u64,
     /// Operations by how they ended.
     pub outcomes: BTreeMap<&'static str, u64>,
 }
@@ -66,6 +68,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
         event_hash: world.hash(),
         events: world.events,
         master_keys_replaced: world.master_keys_replaced,
+        holds_fallen: world.auditor.holds_fallen(),
         outcomes: world.outcomes.clone(),
     })
 }
@@ -118,11 +121,27 @@ mod tests {
 
     #[test]
     fn bugs_about_holds_are_called_by_their_names() {
-        for (canary, name) in [(Canary::UncheckedHolds, "H1"), (Canary::StuckHolds, "H2"), (Canary::LooseBound, "H2")] {
+        for (canary, name) in [
+            (Canary::UncheckedHolds, "H1"),
+            (Canary::StuckHolds, "H2"),
+            (Canary::LooseBound, "H2"),
+            (Canary::HoldsFallEarly, "H3"),
+        ] {
             let mut runs = (1..=20).map(|seed| report(seed, 300, "none", Some(canary)).violations);
             let named = runs.any(|found| found.iter().any(|violation| violation.invariant == name));
             assert!(named, "{canary:?} breaks {name}");
         }
+    }
+
+    #[test]
+    fn holds_fall_while_shops_are_closed() {
+        let mut fallen = 0;
+        for seed in [3, 7, 11] {
+            let report = report(seed, 1_000, "all", None);
+            assert_eq!(report.violations, [], "seed {seed}");
+            fallen += report.holds_fallen;
+        }
+        assert!(fallen > 0, "nothing stood longer than it may: the auditor's eye on that was never open");
     }
 
     /// Seeds that found something once are run for ever. One a line: seed, transactions, faults, what they found.

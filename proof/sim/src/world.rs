@@ -46,6 +46,8 @@ const REFUNDABLE_MAX: usize = 40;
 const AUTHORISATIONS_MAX: usize = 20;
 /// Chance in millionths that a cashier forgets nothing: a pre-authorisation that was ended once is ended again.
 const ENDED_AGAIN: u32 = 200_000;
+/// Chance in millionths that a cashier gives up what could not be ended.
+const GIVEN_UP: u32 = 300_000;
 /// Completions in per cent of what LooseBound allows.
 const LOOSE_PERCENT: u32 = 1_000;
 /// Chance in millionths that a cashier gives a command although the till is busy.
@@ -60,8 +62,18 @@ const SEALED_WORLDS: u64 = 16;
 const REAL_CARD: u32 = 50_000;
 /// Keeps the draw of real cards apart from all others.
 const REAL_CARD_SALT: u64 = 0xCA2D_0F25;
+/// One world in so many has days on which no shop opens: time passes that no payment fills.
+const HOLIDAY_WORLDS: u64 = 4;
+/// Chance in millionths, with each shopper of such a world, that the shops close behind him.
+const HOLIDAY: u32 = 2_000;
+/// Longest closure in virtual milliseconds: forty days, longer than a hold may stand.
+const HOLIDAY_MS_MAX: u64 = 40 * 24 * 3_600_000;
+/// Closures of one world: together they end before the cards and the payment system's keys do.
+const HOLIDAYS_MAX: u32 = 6;
+/// Shops open again within this time after a closure, in virtual milliseconds.
+const OPENING_MS_MAX: u64 = 600_000;
 /// Longest time between two rotations of a terminal's keys, in virtual milliseconds.
-const KEY_ROTATION_MS_MAX: u64 = 180_000;
+const KEY_ROTATION_MS_MAX: u64 = 400_000;
 /// Chance in millionths that a new master key is in the terminal and the host never hears of it.
 const KEY_ORDER_BREAKS_OFF: u32 = 250_000;
 /// Host processes that share the disk.
@@ -136,6 +148,8 @@ pub(crate) struct World {
     peers: Vec<PeerIdentity>,
     refundable: Vec<Vec<Refundable>>,
     authorised: Vec<Vec<Authorised>>,
+    /// The pre-authorisation that a cashier is about to end.
+    ending: Vec<Option<Authorised>>,
     /// Completions with their cards.
     completed: Vec<Vec<(Stan, usize)>>,
     administration: LocalKeys,
@@ -151,6 +165,8 @@ pub(crate) struct World {
     pub(crate) begun: u64,
     healing_since_ms: Option<u64>,
     resting_since_ms: Option<u64>,
+    closed_until_ms: u64,
+    holidays: u32,
     pub(crate) auditor: Auditor,
     witness: Witness,
     history: Sha256,
@@ -189,6 +205,9 @@ impl World {
         if plan.canary == Some(Canary::LooseBound) {
             config.completion_percent = LOOSE_PERCENT;
         }
+        if plan.canary == Some(Canary::HoldsFallEarly) {
+            config.authorisation_days = 0;
+        }
         let config = Arc::new(config);
         let issuer = IssuerConfig::new(InstitutionId::parse("03080000")?);
         let hosts = (0..HOSTS)
@@ -208,6 +227,7 @@ impl World {
             peers: Vec::new(),
             refundable: Vec::new(),
             authorised: Vec::new(),
+            ending: Vec::new(),
             completed: Vec::new(),
             administration: LocalKeys::new(Arc::clone(&vault), Caller::Administration),
             key_orders: Vec::new(),
@@ -221,6 +241,8 @@ impl World {
             begun: 0,
             healing_since_ms: None,
             resting_since_ms: None,
+            closed_until_ms: 0,
+            holidays: 0,
             auditor: Auditor::default(),
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
             history: Sha256::new(),
@@ -250,6 +272,7 @@ impl World {
             self.terminals.push(Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan)));
             self.refundable.push(Vec::new());
             self.authorised.push(Vec::new());
+            self.ending.push(None);
             self.completed.push(Vec::new());
             self.key_orders.push(None);
             self.master_key_delivered_ms.push(0);
@@ -368,7 +391,7 @@ impl World {
     }
 
     fn read_statement(&mut self) {
-        self.auditor.read_statement(self.store.statement());
+        self.auditor.read_statement(self.store.statement(), self.schedule.now_ms());
         for (invariant, detail) in self.witness.read_statement(self.store.statement()) {
             self.auditor.report(invariant, detail);
         }
@@ -603,6 +626,10 @@ impl World {
         if self.healing_since_ms.is_some() {
             return;
         }
+        if self.schedule.now_ms() < self.closed_until_ms {
+            let delay_ms = self.until_opening_ms();
+            return self.schedule.after(delay_ms, Happening::KeyRotation { index });
+        }
         self.plan_key_rotation(index);
         let life = self.terminals[index].life;
         if self.shoppers.chance(500_000) {
@@ -676,6 +703,10 @@ impl World {
         if outcome.operation == Operation::Sale && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
         }
+        let ends = [Operation::PreAuthorisationVoid, Operation::Completion, Operation::CompletionNotice];
+        if ends.contains(&outcome.operation) {
+            self.try_end_again(index, outcome);
+        }
         if outcome.operation == Operation::PreAuthorisation && outcome.status == OutcomeStatus::Approved {
             self.remember_authorisation(index, outcome);
         }
@@ -723,12 +754,25 @@ impl World {
             return;
         };
         let named = AuthorisationReference { code, date: transaction.at.date };
-        let authorised = Authorised { named, amount, wallet: self.terminals[index].in_reader };
+        let wallet = self.terminals[index].in_reader;
+        self.keep_in_view(index, Authorised { named, amount, wallet });
+    }
+
+    fn keep_in_view(&mut self, index: usize, authorised: Authorised) {
         let list = &mut self.authorised[index];
         if list.len() >= AUTHORISATIONS_MAX {
             list.remove(0);
         }
         list.push(authorised);
+    }
+
+    /// What could not be ended is tried again, until the cashier gives it up.
+    fn try_end_again(&mut self, index: usize, outcome: &TransactionOutcome) {
+        let Some(authorised) = self.ending[index].take() else { return };
+        let ended = matches!(outcome.status, OutcomeStatus::Approved | OutcomeStatus::Queued);
+        if !ended && !self.shoppers.chance(GIVEN_UP) {
+            self.keep_in_view(index, authorised);
+        }
     }
 
     /// The terminal's own words about what the auditor still holds open.
@@ -758,6 +802,10 @@ impl World {
         if self.terminals[index].shoppers_planned != turn {
             return;
         }
+        if self.is_closed() {
+            let delay_ms = self.until_opening_ms();
+            return self.plan_shopper(index, delay_ms);
+        }
         let Some(till) = self.terminals[index].till() else {
             return self.plan_shopper(index, 5_000);
         };
@@ -781,6 +829,24 @@ impl World {
         self.plan_shopper(index, 400_000);
     }
 
+    /// Whether all shops are closed. Closing is drawn with a shopper, and only while payments are still to come.
+    fn is_closed(&mut self) -> bool {
+        let has_holidays = self.plan.seed % HOLIDAY_WORLDS == HOLIDAY_WORLDS - 1;
+        if has_holidays
+            && self.healing_since_ms.is_none()
+            && self.holidays < HOLIDAYS_MAX
+            && self.shoppers.chance(HOLIDAY)
+        {
+            self.holidays += 1;
+            self.closed_until_ms = self.schedule.now_ms() + self.shoppers.between(1, HOLIDAY_MS_MAX);
+        }
+        self.healing_since_ms.is_none() && self.schedule.now_ms() < self.closed_until_ms
+    }
+
+    fn until_opening_ms(&mut self) -> u64 {
+        self.closed_until_ms - self.schedule.now_ms() + self.shoppers.between(1, OPENING_MS_MAX)
+    }
+
     fn draw_command(&mut self, index: usize) -> OperatorCommand {
         let drawn = self.shoppers.below(100);
         let wallet = self.shoppers.below(WALLETS);
@@ -795,8 +861,9 @@ impl World {
             23 => OperatorCommand::SignIn,
             24 => OperatorCommand::Echo,
             25 => OperatorCommand::ResumePending,
-            26..=36 => self.draw_pre_authorisation(),
-            37..=45 => self.draw_end_of_hold(index),
+            // More ends than beginnings, as in a shop: what stays held is what somebody lost sight of.
+            26..=33 => self.draw_pre_authorisation(),
+            34..=45 => self.draw_end_of_hold(index),
             46..=48 => self.draw_completion_void(index),
             _ => self.draw_sale(index),
         }
@@ -824,7 +891,7 @@ impl World {
         let place = usize::try_from(place).expect("a short list");
         let authorised = self.authorised[index][place].clone();
         if !self.shoppers.chance(ENDED_AGAIN) {
-            self.authorised[index].remove(place);
+            self.ending[index] = Some(self.authorised[index].remove(place));
         }
         if !self.shoppers.chance(WRONG_CARD) {
             self.terminals[index].in_reader = authorised.wallet;
