@@ -43,9 +43,10 @@ def rotate(checks, house):
     checks.equal("rotation: problems", report["problems"], [])
     checks.equal("rotation: not approved", [report[name] for name in ("declined", "reversed", "unknown")], [0, 0, 0])
     checks.check("rotation: payments", report["approved"] > 0)
-    for kind in ("working_keys", "master_keys", "issuer_keys"):
+    checks.check("rotation: payments of DUKPT devices", report["device_payments"] > 0)
+    for kind in ("working_keys", "master_keys", "issuer_keys", "base_derivation_keys"):
         checks.check(f"rotation: {kind}", report["rotations"][kind] > 0, str(report["rotations"]))
-    print(f"{report['approved']} payments, rotations {report['rotations']}", flush=True)
+    print(f"{report['approved']} payments, {report['device_payments']} of DUKPT devices, rotations {report['rotations']}", flush=True)
     code, audit = house.load("--audit", "--receipts", house.receipts)
     checks.equal("audit: exit code", code, 0)
     checks.equal("audit: problems", audit["problems"], [])

@@ -11,6 +11,7 @@ mod calc;
 mod cards;
 mod decode;
 mod demo;
+mod dukpt_devices;
 mod explain;
 mod host;
 mod key_ceremony;

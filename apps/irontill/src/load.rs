@@ -1,5 +1,6 @@
 //! `irontill load`: terminals that really sign in and pay, and the audit of what they did.
 
+use crate::dukpt_devices;
 use crate::rotation::{self, Rotations, TerminalRotation};
 use crate::system::Folder;
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
@@ -49,8 +50,9 @@ pub struct Load {
     /// Longest wait for an answer, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
     response_timeout_ms: u64,
-    /// Rotates a key of every kind each so many seconds while it pays: each terminal's working keys and its master key in turn, and
-    /// all keys of the issuer. Every payment must then be approved.
+    /// Rotates a key of every kind each so many seconds while it pays: each terminal's working keys and its master key in turn, all
+    /// keys of the issuer, and the base derivation key of three DUKPT devices that pay at the key process, device by device. Every
+    /// payment must then be approved.
     #[arg(long, conflicts_with = "audit", value_parser = clap::value_parser!(u64).range(1..))]
     rotate_keys_every_s: Option<u64>,
     /// Pays nothing: resolves everything that is pending and compares receipts, tills and ledger.
@@ -78,6 +80,7 @@ pub(crate) struct Tally {
     unknown: u64,
     latencies_ms: Vec<f64>,
     pub(crate) rotations: Rotations,
+    pub(crate) device_payments: u64,
     pub(crate) problems: Vec<String>,
     /// What tills say of their sales: name of the intent, and whether it stands.
     claims: Vec<(String, bool)>,
@@ -93,6 +96,7 @@ impl Tally {
         self.unknown += other.unknown;
         self.latencies_ms.extend(other.latencies_ms);
         self.rotations.add(other.rotations);
+        self.device_payments += other.device_payments;
         self.problems.extend(other.problems);
         self.claims.extend(other.claims);
         self.open_batches.extend(other.open_batches);
@@ -127,7 +131,7 @@ impl Load {
         Ok(self.report(&mut tally))
     }
 
-    /// Every terminal in a thread of its own, and one that rotates the issuer's keys until the last of them has ended.
+    /// Every terminal in a thread of its own; those that rotate the issuer's keys and the devices' run until the last of them has ended.
     fn run_terminals(&self, folder: &Folder, address: &str) -> anyhow::Result<Tally> {
         let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
         let tally = Mutex::new(Tally::default());
@@ -135,13 +139,16 @@ impl Load {
         let enrolling = Mutex::new(());
         let rotating = self.rotate_keys_every_s.map(|_| folder.admin().map(Mutex::new)).transpose()?;
         let (at_work, all_ended) = channel::<()>();
+        let (at_work_too, all_ended_too) = channel::<()>();
         std::thread::scope(|scope| {
             if let (Some(every_s), Some(admin)) = (self.rotate_keys_every_s, &rotating) {
-                scope.spawn(move || add(rotation::rotate_issuer(admin, Duration::from_secs(every_s), &all_ended)));
+                let every = Duration::from_secs(every_s);
+                scope.spawn(move || add(rotation::rotate_issuer(admin, every, &all_ended)));
+                scope.spawn(move || add(dukpt_devices::pay_and_rotate(folder, every, &all_ended_too)));
             }
             for number in 0..self.terminals {
                 let shared = Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref() };
-                let at_work = at_work.clone();
+                let at_work = (at_work.clone(), at_work_too.clone());
                 scope.spawn(move || {
                     let _until_the_end = at_work;
                     let own = self.one_terminal(folder, address, number, shared);
@@ -152,7 +159,7 @@ impl Load {
                     add(own);
                 });
             }
-            drop(at_work);
+            drop((at_work, at_work_too));
         });
         Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -165,7 +172,8 @@ impl Load {
                 "{}",
                 json!({
                     "approved": tally.approved, "declined": tally.declined, "reversed": tally.reversed, "unknown": tally.unknown,
-                    "p50_ms": p50, "p99_ms": p99, "rotations": tally.rotations.to_json(), "problems": tally.problems,
+                    "p50_ms": p50, "p99_ms": p99, "rotations": tally.rotations.to_json(),
+                    "device_payments": tally.device_payments, "problems": tally.problems,
                 })
             );
         } else {
@@ -176,7 +184,7 @@ impl Load {
             );
             println!("p50 {p50:.1} ms, p99 {p99:.1} ms");
             if self.rotate_keys_every_s.is_some() {
-                println!("{}", tally.rotations);
+                println!("{}; {} payments of DUKPT devices", tally.rotations, tally.device_payments);
             }
         }
         Verdict::of(good)

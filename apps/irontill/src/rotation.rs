@@ -6,7 +6,7 @@ use crate::till_point::rotate_master_key;
 use core::fmt;
 use irontill_host::Admin;
 use irontill_terminal::{Silent, Terminal};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub(crate) struct Rotations {
     pub master_keys: u64,
     /// All keys of the issuer.
     pub issuer_keys: u64,
+    /// Base derivation keys that every DUKPT device has changed over to.
+    pub base_derivation_keys: u64,
 }
 
 impl Rotations {
@@ -29,26 +31,33 @@ impl Rotations {
         self.working_keys += other.working_keys;
         self.master_keys += other.master_keys;
         self.issuer_keys += other.issuer_keys;
+        self.base_derivation_keys += other.base_derivation_keys;
+    }
+
+    fn kinds(self) -> [(&'static str, u64); 4] {
+        [
+            ("working_keys", self.working_keys),
+            ("master_keys", self.master_keys),
+            ("issuer_keys", self.issuer_keys),
+            ("base_derivation_keys", self.base_derivation_keys),
+        ]
     }
 
     /// A run that rotated nothing of a kind has shown nothing about it.
-    pub fn missing(&self) -> Vec<String> {
-        let kinds = [("working", self.working_keys), ("master", self.master_keys), ("issuer", self.issuer_keys)];
-        let never = kinds.iter().filter(|(_, times)| *times == 0);
-        never.map(|(kind, _)| format!("{kind} keys were never rotated: the run is too short")).collect()
+    pub fn missing(self) -> Vec<String> {
+        let never = self.kinds().into_iter().filter(|(_, times)| *times == 0);
+        never.map(|(kind, _)| format!("{kind} were never rotated: the run is too short")).collect()
     }
 
     pub fn to_json(self) -> Value {
-        json!({
-            "working_keys": self.working_keys, "master_keys": self.master_keys, "issuer_keys": self.issuer_keys,
-        })
+        self.kinds().into_iter().map(|(kind, times)| (kind, Value::from(times))).collect()
     }
 }
 
 impl fmt::Display for Rotations {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { working_keys, master_keys, issuer_keys } = self;
-        write!(formatter, "rotated: {working_keys} working keys, {master_keys} master keys, {issuer_keys} issuer keys")
+        let kinds = self.kinds().map(|(kind, times)| format!("{times} {}", kind.replace('_', " ")));
+        write!(formatter, "rotated: {}", kinds.join(", "))
     }
 }
 
