@@ -24,6 +24,8 @@ pub(crate) enum From {
     Snapshot,
     /// At record 1.
     Beginning,
+    /// Behind the record of this number.
+    After(u64),
 }
 
 /// A machine's records from its newest snapshot on, verified and opened.
@@ -66,10 +68,20 @@ pub(crate) fn read_records(
     from: From,
 ) -> Result<Vec<Vec<u8>>, StoreFault> {
     let damaged = |damage| StoreFault::Damaged { machine, damage };
-    let from_snapshot = from == From::Snapshot && ends.snapshot_sequence > 0;
-    let first = if from_snapshot { ends.snapshot_sequence } else { 1 };
-    let mut chain = if from_snapshot { ends.snapshot_chain } else { ChainHead::genesis(machine) };
-    let frames = walk_back(transaction, machine, ends, first)?;
+    let (first, mut chain, frames) = match from {
+        From::Snapshot if ends.snapshot_sequence > 0 => {
+            let first = ends.snapshot_sequence;
+            (first, ends.snapshot_chain, walk_back(transaction, machine, ends, first)?)
+        }
+        From::After(last_known) if last_known >= ends.last_sequence => return Ok(Vec::new()),
+        From::After(last_known) if last_known > 0 => {
+            // What the frame before says of the chain is checked by the frames behind it, up to the head that is kept apart.
+            let mut frames = walk_back(transaction, machine, ends, last_known)?;
+            let chain = ChainHead::at_end_of(&frames.remove(0)).ok_or(Damage::Hash { sequence: last_known });
+            (last_known + 1, chain.map_err(damaged)?, frames)
+        }
+        _ => (1, ChainHead::genesis(machine), walk_back(transaction, machine, ends, 1)?),
+    };
     let mut records = Vec::with_capacity(frames.len());
     for (sequence, bytes) in (first..).zip(frames) {
         let (payload, next) = frame::open(chain, sequence, &bytes).map_err(damaged)?;

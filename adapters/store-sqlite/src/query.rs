@@ -88,12 +88,24 @@ impl SqliteStore {
         })
     }
 
+    /// Number of a machine's last record; 0 if it has none.
+    pub fn last_sequence(&self, machine: MachineId) -> Result<u64, StoreFault> {
+        let transaction = self.connection.unchecked_transaction().map_err(medium)?;
+        Ok(journal::read_ends(&transaction, machine).map_err(medium)?.map_or(0, |ends| ends.last_sequence))
+    }
+
     /// Every record of a machine from its first on, also those before the newest snapshot; the chain is verified.
     pub fn journal(&self, machine: MachineId) -> Result<Vec<JournalEntry>, StoreFault> {
+        self.journal_after(machine, 0)
+    }
+
+    /// The records of a machine behind the one of this number; the chain from there on is verified.
+    pub fn journal_after(&self, machine: MachineId, last_known: u64) -> Result<Vec<JournalEntry>, StoreFault> {
         let transaction = self.connection.unchecked_transaction().map_err(medium)?;
         let Some(ends) = journal::read_ends(&transaction, machine).map_err(medium)? else { return Ok(Vec::new()) };
-        let records = journal::read_records(&transaction, self.seal.as_deref(), machine, &ends, From::Beginning)?;
-        Ok((1..).zip(records).map(|(sequence, record)| JournalEntry { sequence, record }).collect())
+        let from = if last_known == 0 { From::Beginning } else { From::After(last_known) };
+        let records = journal::read_records(&transaction, self.seal.as_deref(), machine, &ends, from)?;
+        Ok((last_known + 1..).zip(records).map(|(sequence, record)| JournalEntry { sequence, record }).collect())
     }
 
     /// The posting of this id.

@@ -1,7 +1,8 @@
 //! The acquiring host as a program: acquirer, issuer, store, link and key socket joined, and what its operators do.
 //!
 //! *Duty*: [`HostService`] (serves terminals until it is stopped; [`run`] adds signals), [`Admin`] (enrols terminals, loads
-//! cards, lists; beside a running host or without one), [`HostSettings`] (its file), [`explain`]. *Knows*: which room is
+//! cards, lists) and [`SettlementDesk`] (settles closed batches), both beside a running host or without one, [`HostSettings`] (its
+//! file), [`explain`]. *Knows*: which room is
 //! connected to which. *Never*: a rule about money, a clear key. *Start here*: [`HostService::start`], then `engine.rs`.
 
 mod admin;
@@ -10,6 +11,7 @@ mod explain;
 mod parameters;
 mod service;
 mod settings;
+mod settlement;
 mod terminals;
 mod threads;
 
@@ -22,4 +24,5 @@ pub use explain::{Explanation, enrolled_as, explain, find_by_rrn};
 pub use parameters::{format_parameters, parse_parameters};
 pub use service::{HostService, run};
 pub use settings::{HostSettings, SettingsError};
+pub use settlement::{ExplainedFee, SettlementDesk, SettlementRun, pricing, reconcile_files};
 pub use terminals::Terminals;

@@ -1,6 +1,7 @@
 //! `irontill host`: the host alone, and what its operators do on a system's folder.
 
 use crate::bureau;
+use crate::settle::{Fee, Reconcile, Settle};
 use crate::system::{Folder, System};
 use crate::till_point::{TillPoint, rotate_master_key};
 use crate::verdict::{Misuse, Verdict};
@@ -56,6 +57,14 @@ pub enum HostCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Settles closed batches: fees, what merchants are paid, the payout and clearing files of a day.
+    Settle(Settle),
+    /// Compares our clearing file with the network's, every difference in its class.
+    Reconcile(Reconcile),
+    /// The fee of one sale and the rule that made it.
+    Fee(Fee),
+    /// Prints the pricing that is used without another one, to begin from.
+    Pricing,
 }
 
 /// A terminal to enrol.
@@ -101,6 +110,13 @@ impl HostCommand {
             HostCommand::List { data } => list(&data),
             HostCommand::RotateKeys { data, terminal, issuer: _ } => rotate_keys(&data, terminal.as_deref()),
             HostCommand::Verify { data, json } => verify(&data, json),
+            HostCommand::Settle(settle) => settle.run(),
+            HostCommand::Reconcile(reconcile) => reconcile.run(),
+            HostCommand::Fee(fee) => fee.run(),
+            HostCommand::Pricing => {
+                print!("{}", settlement::STANDARD_PRICING);
+                Ok(Verdict::Yes)
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ mod load;
 mod pay;
 mod published;
 mod rotation;
+mod settle;
 mod simulate;
 mod system;
 mod till_point;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use till::{AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, TransactionOutcome};
-use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Stan};
+use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Rrn, Stan};
 
 /// Columns of a receipt on a screen.
 pub const RECEIPT_COLUMNS: usize = 48;
@@ -22,6 +22,14 @@ const REVERSAL_PATIENCE: Duration = Duration::from_secs(120);
 enum Kind {
     /// 消费.
     Sale,
+    /// 撤销: take a sale of this batch back.
+    Void,
+    /// 退货: give the money of a settled sale back, all of it or a part.
+    Refund,
+    /// 余额查询: what is on the card.
+    Balance,
+    /// 结算: compare the totals with the host and close the batch.
+    Settle,
     /// 预授权: hold the amount.
     PreAuth,
     /// 预授权撤销: set a pre-authorisation free; its whole amount.
@@ -37,7 +45,7 @@ enum Kind {
 /// One payment on a running or private system.
 #[derive(Args)]
 pub struct Pay {
-    /// Amount, for example 12.50. A completion void has none: it is always for the whole.
+    /// Amount, for example 12.50. A void has none: it is always for the whole.
     #[arg(long)]
     amount: Option<String>,
     /// Which payment.
@@ -46,12 +54,15 @@ pub struct Pay {
     /// Authorisation code of the pre-authorisation that is voided or completed.
     #[arg(long)]
     authorisation_code: Option<String>,
-    /// Date of that pre-authorisation as on its slip, for example 2026-03-15; today in China without it.
+    /// Date of that pre-authorisation, or of the sale that is refunded, as on its slip, for example 2026-03-15; today in China without it.
     #[arg(long)]
     date: Option<String>,
-    /// Voucher number (trace number) of the completion that is voided.
+    /// Voucher number (trace number) of the sale or completion that is voided.
     #[arg(long)]
     voucher: Option<String>,
+    /// Reference number of the sale that is refunded.
+    #[arg(long)]
+    rrn: Option<String>,
     /// Test card; `irontill card list` shows them.
     #[arg(long, default_value = "unionpay-credit")]
     card: String,
@@ -109,12 +120,22 @@ impl Pay {
         } else {
             print_completion(&completion);
         }
-        Ok(Verdict::of(completion.outcome.status == OutcomeStatus::Approved))
+        // A notice that waits for the host's word is decided: it is sent until it is answered.
+        let good = [OutcomeStatus::Approved, OutcomeStatus::Done, OutcomeStatus::Queued];
+        Ok(Verdict::of(good.contains(&completion.outcome.status)))
     }
 
     fn command(&self) -> anyhow::Result<OperatorCommand> {
         Ok(match self.transaction {
             Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
+            Kind::Void => OperatorCommand::Void { stan: self.voucher()? },
+            Kind::Refund => OperatorCommand::Refund {
+                amount: self.amount()?,
+                original_rrn: self.rrn()?,
+                original_date: self.date()?,
+            },
+            Kind::Balance => OperatorCommand::Balance,
+            Kind::Settle => OperatorCommand::Settle,
             Kind::PreAuth => OperatorCommand::PreAuthorise { amount: self.amount()? },
             Kind::PreAuthVoid => {
                 OperatorCommand::VoidPreAuthorisation { amount: self.amount()?, authorisation: self.authorisation()? }
@@ -158,6 +179,11 @@ impl Pay {
         }
     }
 
+    fn rrn(&self) -> Result<Rrn, Misuse> {
+        let text = self.rrn.as_deref().ok_or_else(|| Misuse("--rrn is needed: it stands on the slip".to_owned()))?;
+        Rrn::parse(text).map_err(|cause| Misuse(format!("--rrn: {cause}")))
+    }
+
     fn voucher(&self) -> Result<Stan, Misuse> {
         let text = self.voucher.as_deref().ok_or_else(|| Misuse("--voucher is needed".to_owned()))?;
         let number = text.parse().ok().and_then(Stan::new);
@@ -192,6 +218,7 @@ pub fn to_json(completion: &Completion) -> Value {
         "authorisation_code": text(outcome.authorisation_code.map(|code| code.text().to_owned())),
         "amount": text(outcome.amount.map(|amount| amount.to_string())),
         "card": text(outcome.card.map(|card| card.text().to_owned())),
+        "balance_minor": outcome.balance.map_or(Value::Null, |balance| balance.minor.into()),
         "message": { "zh": outcome.message.zh, "en": outcome.message.en },
         "receipt": receipt_text(completion),
     })
@@ -216,5 +243,6 @@ pub fn print_completion(completion: &Completion) {
 
 fn summary(outcome: &TransactionOutcome) -> String {
     let code = outcome.response_code.map_or_else(String::new, |code| format!(" {code}"));
-    format!("{}{code}: {} / {}", outcome.status.name(), outcome.message.zh, outcome.message.en)
+    let balance = outcome.balance.map_or_else(String::new, |balance| format!(" ({} minor units)", balance.minor));
+    format!("{}{code}: {} / {}{balance}", outcome.status.name(), outcome.message.zh, outcome.message.en)
 }

@@ -15,6 +15,7 @@ mod many;
 mod plant;
 mod random;
 mod schedule;
+mod settlement_day;
 mod store;
 mod terminal;
 mod witness;
@@ -26,6 +27,7 @@ pub use faults::{Faults, KINDS};
 pub use hunt::{Catch, hunt};
 pub use many::{Many, many};
 pub use random::Random;
+pub use settlement_day::{SettledDay, settle_day};
 pub use world::Plan;
 
 use std::collections::BTreeMap;
@@ -60,7 +62,11 @@ pub struct Report {
 pub fn run(plan: Plan) -> anyhow::Result<Report> {
     let mut world = world::World::new(plan)?;
     world.run();
-    Ok(Report {
+    Ok(report(&plan, &world))
+}
+
+fn report(plan: &Plan, world: &world::World) -> Report {
+    Report {
         seed: plan.seed,
         transactions: plan.transactions,
         transactions_begun: world.begun,
@@ -70,7 +76,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
         master_keys_replaced: world.master_keys_replaced,
         holds_fallen: world.auditor.holds_fallen(),
         outcomes: world.outcomes.clone(),
-    })
+    }
 }
 
 /// The plan of a seed: its faults are drawn from it.
@@ -79,7 +85,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
 /// A fault mix that is not known.
 pub fn plan(seed: u64, transactions: u64, faults: &str) -> Result<Plan, String> {
     let mut random = Random::new(seed ^ 0x5EED_FA17);
-    Ok(Plan { seed, transactions, faults: Faults::parse(faults, &mut random)?, canary: None })
+    Ok(Plan { seed, transactions, faults: Faults::parse(faults, &mut random)?, canary: None, settles: false })
 }
 
 #[cfg(test)]

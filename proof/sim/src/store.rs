@@ -38,6 +38,8 @@ pub struct SimulatedStore {
     releases: u64,
     canary: Option<Canary>,
     unsealed: bool,
+    /// Every record ever written, if somebody wants to read them all.
+    archive: Option<BTreeMap<MachineId, Vec<Vec<u8>>>>,
     /// What some planted bugs go back to.
     backup: Option<Box<SimulatedStore>>,
 }
@@ -59,6 +61,22 @@ impl SimulatedStore {
     #[must_use]
     pub fn unsealed(self, unsealed: bool) -> Self {
         Self { unsealed, ..self }
+    }
+
+    /// Keeps every record, also what lies before a snapshot.
+    #[must_use]
+    pub fn with_archive(self, wanted: bool) -> Self {
+        Self { archive: wanted.then(BTreeMap::new), ..self }
+    }
+
+    /// Every record of a machine, the first one first; none without an archive.
+    pub fn archived(&self, machine: MachineId) -> &[Vec<u8>] {
+        self.archive.as_ref().and_then(|archive| archive.get(&machine)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What an account stands at.
+    pub fn standing_minor(&self, account: &AccountName, currency: Currency) -> i64 {
+        self.balance(account, currency)
     }
 
     /// Every posting in the order of booking.
@@ -184,6 +202,9 @@ impl SimulatedStore {
     }
 
     fn write(&mut self, append: &Append) {
+        if let Some(archive) = &mut self.archive {
+            archive.entry(append.machine).or_default().extend(append.records.iter().cloned());
+        }
         let chain = self.chains.entry(append.machine).or_default();
         for record in &append.records {
             let sequence = u64::try_from(chain.dropped + chain.frames.len()).expect("a count") + 1;

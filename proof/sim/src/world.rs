@@ -25,7 +25,9 @@ use till::{
     AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, TransactionOutcome,
     TransactionStatus,
 };
-use types::{Amount, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, SecretBytes, Stan, TerminalId};
+use types::{
+    Amount, BatchNumber, Currency, InstitutionId, LocalDate, MerchantId, Pin, Rrn, SecretBytes, Stan, TerminalId,
+};
 use vault_soft::{LocalKeys, SoftVault};
 
 /// Wall clock at the beginning of every run: 2026-01-05 08:00 in China, in Unix milliseconds.
@@ -38,6 +40,8 @@ const CARD_MONEY_MINOR: i64 = 500_000_000;
 const POOR_CARD_MONEY_MINOR: i64 = 100_000;
 /// Longest healing in virtual milliseconds: six hours.
 const HEALING_MS_MAX: u64 = 6 * 3_600_000;
+/// Time for every terminal to close its batch, in virtual milliseconds.
+const CLOSING_MS: u64 = 600_000;
 /// Longer than a message is ever under way, so that no late copy escapes the audit.
 const UNDER_WAY_MS_MAX: u64 = 600_000;
 /// Sales remembered for refunds, for each terminal.
@@ -132,6 +136,8 @@ pub struct Plan {
     pub faults: Faults,
     /// A planted bug.
     pub canary: Option<Canary>,
+    /// Whether every terminal settles at the end, and the host keeps what a day's settlement reads.
+    pub settles: bool,
 }
 
 pub(crate) struct World {
@@ -169,6 +175,8 @@ pub(crate) struct World {
     holidays: u32,
     pub(crate) auditor: Auditor,
     witness: Witness,
+    /// Totals on the terminals' settlement slips: debits and credits, minor units.
+    pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
     pub(crate) events: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
@@ -220,7 +228,7 @@ impl World {
             power: random.fork(),
             shoppers: random.fork(),
             schedule: Schedule::default(),
-            store: SimulatedStore::with(plan.canary).unsealed(is_unsealed(&plan)),
+            store: SimulatedStore::with(plan.canary).unsealed(is_unsealed(&plan)).with_archive(plan.settles),
             cards: Random::new(plan.seed ^ REAL_CARD_SALT),
             hosts,
             terminals: Vec::new(),
@@ -245,6 +253,7 @@ impl World {
             holidays: 0,
             auditor: Auditor::default(),
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
+            slips: BTreeMap::new(),
             history: Sha256::new(),
             events: 0,
             outcomes: BTreeMap::new(),
@@ -681,6 +690,9 @@ impl World {
     }
 
     fn slip_printed(&mut self, receipt: &till::Receipt) {
+        if let till::Receipt::Settlement(slip) = receipt {
+            self.settlement_printed(slip);
+        }
         let till::Receipt::Payment(slip) = receipt else { return };
         if slip.duplicated || slip.copy != till::Copy::Merchant {
             return;
@@ -691,6 +703,38 @@ impl World {
         self.auditor.receipt(&name);
         let finding = self.witness.receipt(&name, slip.amount.minor());
         self.hear(finding);
+    }
+
+    fn settlement_printed(&mut self, slip: &till::SettlementReceipt) {
+        let totals = &slip.report.totals;
+        let debit_minor = totals.domestic.debit_minor + totals.foreign.debit_minor;
+        let credit_minor = totals.domestic.credit_minor + totals.foreign.credit_minor;
+        if !slip.duplicated {
+            self.slips.insert((slip.terminal, slip.report.batch), (debit_minor, credit_minor));
+        }
+    }
+
+    /// With every fault healed and everything at rest, each terminal closes its batch.
+    pub(crate) fn close_batches(&mut self) {
+        for index in 0..self.terminals.len() {
+            let life = self.terminals[index].life;
+            self.soon(index, life, 1, Waiting::Till(till::Event::Operator(OperatorCommand::Settle)));
+        }
+        let end_ms = self.schedule.now_ms() + CLOSING_MS;
+        while self.schedule.now_ms() < end_ms
+            && let Some(happening) = self.schedule.next()
+        {
+            self.happen(happening);
+            self.read_statement();
+        }
+    }
+
+    pub(crate) fn store(&mut self) -> &mut SimulatedStore {
+        &mut self.store
+    }
+
+    pub(crate) fn peers(&self) -> &[PeerIdentity] {
+        &self.peers
     }
 
     fn outcome(&mut self, index: usize, outcome: &TransactionOutcome) {

@@ -11,6 +11,10 @@ pub enum Account {
     Card(CardToken),
     /// What is owed to a merchant.
     MerchantPayable(MerchantId),
+    /// What a merchant is to be paid of batches that are settled.
+    MerchantPayout(MerchantId),
+    /// What merchants were charged.
+    AcquirerFees,
     /// Contra of a merchant's capture accounts.
     MerchantCaptures(MerchantId),
     /// What is left of one sale.
@@ -27,6 +31,8 @@ impl Account {
         let name = match self {
             Account::Card(token) => format!("card/{token}"),
             Account::MerchantPayable(merchant) => format!("merchant/{}/payable", escaped(merchant.bytes())),
+            Account::MerchantPayout(merchant) => format!("merchant/{}/payout", escaped(merchant.bytes())),
+            Account::AcquirerFees => "acquirer/fees".to_owned(),
             Account::MerchantCaptures(merchant) => format!("merchant/{}/captures", escaped(merchant.bytes())),
             Account::Capture(intent) => {
                 format!("capture/{}/{}/{}", escaped(intent.terminal.bytes()), intent.batch, intent.stan)

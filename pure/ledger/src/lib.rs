@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `card/TOKEN` | the cardholder's money at the built-in issuer; a credit limit is a negative floor |
 //! | `merchant/ID/payable` | what the acquirer owes the merchant |
+//! | `merchant/ID/payout` | what a merchant is to be paid of batches that are settled |
+//! | `acquirer/fees` | what merchants were charged |
 //! | `capture/TERMINAL/BATCH/TRACE` | what is left of one sale for voids, refunds and its reversal |
 //! | `hold/TERMINAL/BATCH/TRACE` | what one pre-authorisation holds: the cardholder's still, but not to be spent |
 //! | `merchant/ID/captures` | the contra of the merchant's capture accounts |

@@ -20,6 +20,12 @@ impl ChainHead {
     pub fn genesis(machine: MachineId) -> Self {
         Self(Sha256::digest(machine.text().as_bytes()).into())
     }
+
+    /// What a frame says that the chain is behind it; `None` if the bytes are too few. Nothing is checked: whoever goes on from here
+    /// must arrive at a head that is known otherwise.
+    pub fn at_end_of(frame: &[u8]) -> Option<Self> {
+        frame.last_chunk().copied().map(Self)
+    }
 }
 
 /// Why a stored frame is not the next one of its chain.
