@@ -386,6 +386,18 @@ impl Auditor {
         }
     }
 
+    /// What terminals say of every transaction that left them.
+    pub fn claims(&self) -> Vec<(String, u32, u32, Claim)> {
+        let claims = self.intents.iter();
+        claims.map(|((terminal, batch, trace), intent)| (terminal.clone(), *batch, *trace, intent.claim)).collect()
+    }
+
+    /// Intents of which the host must know for ever that they were decided: booked ones, and those it buried under a tombstone.
+    pub fn never_forgotten(&self) -> impl Iterator<Item = &IntentName> {
+        let booked = self.booked.iter().filter(|(_, booked)| booked.forward > 0).map(|(name, _)| name);
+        booked.chain(self.intents.iter().filter(|(_, intent)| intent.tombstone).map(|(name, _)| name))
+    }
+
     /// At rest, with every queue drained: both sides must agree on every transaction.
     pub fn at_rest(&mut self) {
         self.holds_at_rest();
@@ -450,6 +462,7 @@ mod tests {
             processing_code: Some("000000".to_owned()),
             amount_minor: Some(500),
             trace: Some(2),
+            reference: None,
             response_code: None,
             terminal: name.0.clone(),
             kind: "22".to_owned(),
@@ -479,6 +492,7 @@ mod tests {
             processing_code: None,
             amount_minor: Some(minor),
             trace: Some(trace),
+            reference: None,
             response_code: None,
             terminal: "12345678".to_owned(),
             kind: kind.to_owned(),

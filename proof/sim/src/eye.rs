@@ -13,6 +13,8 @@ pub struct Seen {
     pub amount_minor: Option<u64>,
     /// F11.
     pub trace: Option<u32>,
+    /// F37.
+    pub reference: Option<String>,
     /// F39.
     pub response_code: Option<String>,
     /// F41.
@@ -78,6 +80,7 @@ pub fn read(frame: &[u8]) -> Option<Seen> {
         processing_code: None,
         amount_minor: None,
         trace: None,
+        reference: None,
         response_code: None,
         terminal: String::new(),
         kind: String::new(),
@@ -116,6 +119,7 @@ fn note(seen: &mut Seen, field: usize, value: String) {
         3 => seen.processing_code = Some(value),
         4 => seen.amount_minor = value.parse().ok(),
         11 => seen.trace = value.parse().ok(),
+        37 => seen.reference = Some(value),
         39 => seen.response_code = Some(value),
         41 => seen.terminal = value,
         60 => {

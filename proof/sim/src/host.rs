@@ -160,8 +160,7 @@ impl Host {
             Effect::Log(line) => return Ask::Note(format!("log {line}")),
             Effect::Enrolled { accepted } => return Ask::Note(format!("enrolled {accepted:?}")),
             Effect::Keys { ticket, commands } => Event::KeyReplies { ticket, replies: self.keys.execute(&commands) },
-            Effect::Issuer { ticket, mut request } => {
-                self.plant.issuer_request(&mut request);
+            Effect::Issuer { ticket, request } => {
                 let mut find = |space: &str, key: &[u8]| store.find(space, key).expect("a simulated store reads");
                 let mut keys = Lenient(&mut self.keys, self.plant.is(Canary::PinUnchecked));
                 let mut reply = issuer::serve(&self.issuer, *request, &mut find, &mut keys);
@@ -193,8 +192,12 @@ pub fn load_card(
     account: &card::CardAccountData,
     number: usize,
     money_minor: i64,
+    is_limited: bool,
 ) -> anyhow::Result<()> {
-    let issued = lab.issue(keys, account, false)?;
+    let mut issued = lab.issue(keys, account, false)?;
+    if !is_limited {
+        issued.file.single_limit_minor = None;
+    }
     let opening = (format!("opening/{number}"), money_minor);
     let machine = MachineId::new("issuer").expect("a short name");
     let last = u64::try_from(store.length(machine))?;

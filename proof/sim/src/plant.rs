@@ -225,16 +225,6 @@ impl Plant {
         std::iter::repeat_n(Row::Posting { id, legs }, times).collect()
     }
 
-    /// What the issuer is asked.
-    pub fn issuer_request(&self, request: &mut issuer::IssuerRequest) {
-        if self.is(Canary::IssuerPaysNothing) && request.operation == issuer::Operation::Purchase {
-            // The chip's own amount stands in the cryptogram; without it nothing says what the purchase is worth.
-            request.amount = Amount::from_minor(1, request.amount.currency()).expect("one cent");
-            request.chip = None;
-            request.entry = issuer::Entry::Magstripe;
-        }
-    }
-
     /// What the issuer answers.
     pub fn issuer_reply(&self, reply: &mut issuer::IssuerReply) {
         let Some(funds) = reply.funds.as_mut().filter(|_| self.is(Canary::IssuerOtherCard)) else { return };

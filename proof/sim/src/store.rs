@@ -1,10 +1,12 @@
 //! A disk that survives crashes: the store port in memory, atomic per append, with its own books.
 
 use crate::canary::Canary;
+use ledger::{Intent, MessageClass};
 use machine::frame::{self, ChainHead};
 use machine::store::{AccountName, Append, GuardFailure, Journal, Outcome, Row, Store, StoreFault};
+use machine::wire::Encode;
 use machine::{Durable, MachineId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::Currency;
 
 #[derive(Default, Debug, Clone)]
@@ -77,6 +79,15 @@ impl SimulatedStore {
     /// What an account stands at.
     pub fn standing_minor(&self, account: &AccountName, currency: Currency) -> i64 {
         self.balance(account, currency)
+    }
+
+    /// Terminal, batch and trace of every message that was decided; reversals and script notices are not counted.
+    pub fn decided(&self) -> BTreeSet<(String, u32, u32)> {
+        let keys = self.keys.get(acquirer::SPACE_INTENT).into_iter().flat_map(BTreeMap::keys);
+        let intents = keys.filter_map(|key| Intent::from_bytes(key).ok());
+        let counted =
+            intents.filter(|intent| !matches!(intent.class, MessageClass::Reversal | MessageClass::ScriptNotice));
+        counted.map(|intent| (intent.terminal.text().to_owned(), intent.batch.number(), intent.stan.number())).collect()
     }
 
     /// Every posting in the order of booking.

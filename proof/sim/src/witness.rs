@@ -27,6 +27,10 @@ pub struct Witness {
     money: BTreeMap<String, i64>,
     booked: BTreeMap<IntentName, (String, i64)>,
     times: BTreeMap<IntentName, u32>,
+    /// Which sale each reference number was handed out for.
+    references: BTreeMap<String, IntentName>,
+    /// Which reference number each refund names.
+    refunds: BTreeMap<IntentName, String>,
     lines_read: usize,
     single_limit_minor: i64,
 }
@@ -54,6 +58,9 @@ impl Witness {
         let seen = eye::read(frame)?;
         let name = (seen.terminal.clone(), seen.batch, seen.trace?);
         let amount_minor = seen.amount_minor?;
+        if (seen.mti.as_str(), seen.kind.as_str()) == ("0220", "25") {
+            self.refunds.extend(seen.reference.clone().map(|reference| (name.clone(), reference)));
+        }
         match (seen.mti.as_str(), seen.kind.as_str()) {
             ("0200", "22") | ("0220", "25") if !self.known.contains_key(&name) => {
                 self.known.insert(name.clone(), Known { amount_minor, card, wrong_pin });
@@ -61,6 +68,18 @@ impl Witness {
             }
             ("0400", _) => self.reverses_what_was_sent(&name, amount_minor),
             _ => None,
+        }
+    }
+
+    /// A host answers: from now on an approved sale is known by its reference number.
+    pub fn frame_answered(&mut self, frame: &[u8]) {
+        let Some(Seen { mti, kind, terminal, batch, trace: Some(trace), reference: Some(reference), .. }) =
+            eye::read(frame)
+        else {
+            return;
+        };
+        if (mti.as_str(), kind.as_str()) == ("0210", "22") {
+            self.references.insert(reference, (terminal, batch, trace));
         }
     }
 
@@ -159,9 +178,13 @@ impl Witness {
             let [terminal, batch, trace] = parts[..] else { return None };
             Some((terminal.to_owned(), batch.parse().ok()?, trace.parse().ok()?))
         });
-        let paid_by = sale.and_then(|sale| self.booked.get(&sale));
+        let paid_by = sale.as_ref().and_then(|sale| self.booked.get(sale));
         if paid_by.is_some_and(|(card, _)| card != account) {
             findings.push(("M9", format!("{} went to another card than paid", line.id)));
+        }
+        let named = self.refunds.get(&name).and_then(|reference| self.references.get(reference));
+        if line.id.starts_with("refund/") && named.is_some() && named != sale.as_ref() {
+            findings.push(("M16", format!("{} was taken from {sale:?} and names {named:?}", line.id)));
         }
         *self.times.entry(name).or_default() += 1;
     }

@@ -6,6 +6,7 @@ use crate::faults::Faults;
 use crate::host::{Ask, Host, load_card};
 use crate::lab::{self, TestIssuer, test_parameters};
 use crate::random::Random;
+use crate::replay::{Listener, Step, Told};
 use crate::schedule::Schedule;
 use crate::store::SimulatedStore;
 use crate::terminal::{Effect, Terminal, Waiting, Wallet, numbered};
@@ -19,7 +20,7 @@ use machine::Tick;
 use ped::{CardGone, PedConfig, PinEntry};
 use pedlink::OpaqueFrame;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use till::{
     AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, TransactionOutcome,
@@ -66,6 +67,9 @@ const SEALED_WORLDS: u64 = 16;
 const REAL_CARD: u32 = 50_000;
 /// Keeps the draw of real cards apart from all others.
 const REAL_CARD_SALT: u64 = 0xCA2D_0F25;
+/// In one world of so many, two terminals have the same serial number.
+const COPIED_SERIAL_WORLDS: u64 = 32;
+const COPIED_SERIAL: &str = "SIMULATED0001";
 /// One world in so many has days on which no shop opens: time passes that no payment fills.
 const HOLIDAY_WORLDS: u64 = 4;
 /// Chance in millionths, with each shopper of such a world, that the shops close behind him.
@@ -171,6 +175,7 @@ pub(crate) struct World {
     pub(crate) begun: u64,
     healing_since_ms: Option<u64>,
     resting_since_ms: Option<u64>,
+    copies_at_work: BTreeSet<usize>,
     closed_until_ms: u64,
     holidays: u32,
     pub(crate) auditor: Auditor,
@@ -178,6 +183,9 @@ pub(crate) struct World {
     /// Totals on the terminals' settlement slips: debits and credits, minor units.
     pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
+    listener: Option<Listener>,
+    stops_at_event: Option<u64>,
+    lines_told: usize,
     pub(crate) events: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
 }
@@ -249,12 +257,16 @@ impl World {
             begun: 0,
             healing_since_ms: None,
             resting_since_ms: None,
+            copies_at_work: BTreeSet::new(),
             closed_until_ms: 0,
             holidays: 0,
             auditor: Auditor::default(),
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
             slips: BTreeMap::new(),
             history: Sha256::new(),
+            listener: None,
+            stops_at_event: None,
+            lines_told: 0,
             events: 0,
             outcomes: BTreeMap::new(),
         };
@@ -274,6 +286,8 @@ impl World {
             let peer = self.peers[self.peers.len() - 1];
             let mut till = till::Config::new(peer.terminal, peer.merchant, "SIMULATED SHOP");
             till.duplicate_window_ms = 0;
+            // A copied device: the host lets one of the two sign in.
+            till.serial = (self.has_copied_serial() && number <= 2).then(|| COPIED_SERIAL.to_owned());
             let mut ped = PedConfig::attended(peer.terminal, peer.merchant);
             // Explanations cost half of a run. They move no money, but the first terminal of some worlds gives them.
             ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
@@ -295,6 +309,10 @@ impl World {
             self.plan_key_rotation(index);
         }
         Ok(())
+    }
+
+    fn has_copied_serial(&self) -> bool {
+        self.plan.seed % COPIED_SERIAL_WORLDS == COPIED_SERIAL_WORLDS - 1
     }
 
     fn enrol(&mut self, _vault: &Arc<SoftVault>, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
@@ -353,7 +371,8 @@ impl World {
             let mut account = profile.account();
             account.pan = personalisation.applications[0].account.pan.duplicate();
             let money_minor = if number == 0 && terminal == 1 { POOR_CARD_MONEY_MINOR } else { CARD_MONEY_MINOR };
-            load_card(&mut self.store, lab, keys, &account, usize::try_from(card_number)?, money_minor)?;
+            let is_limited = self.plan.canary != Some(Canary::IssuerWithoutLimit);
+            load_card(&mut self.store, lab, keys, &account, usize::try_from(card_number)?, money_minor, is_limited)?;
             let card = card::Card::new(personalisation).map_err(|cause| anyhow::anyhow!("{cause}"))?;
             wallets.push(Wallet { card, pin: profile.pin().expose().to_owned() });
         }
@@ -369,6 +388,45 @@ impl World {
         self.history.update(self.schedule.now_ms().to_be_bytes());
         self.history.update(what.as_bytes());
         self.history.update(bytes);
+        if self.listener.is_some() {
+            self.tell(match what {
+                "request" => Told::Request(bytes.to_vec()),
+                "response" => Told::Response(bytes.to_vec()),
+                _ => Told::Note(match core::str::from_utf8(bytes) {
+                    Ok(text) if !text.chars().any(char::is_control) => format!("{what} {text}").trim_end().to_owned(),
+                    _ => format!("{what} {bytes:?}"),
+                }),
+            });
+        }
+    }
+
+    fn tell(&mut self, what: Told) {
+        let (event, at_ms) = (self.events, self.schedule.now_ms());
+        if let Some(listener) = &mut self.listener {
+            listener(Step { event, at_ms, what });
+        }
+    }
+
+    /// Tells every step from now on, and stops at an event if it is named.
+    pub(crate) fn listen(&mut self, listener: Listener, until: Option<u64>) {
+        self.listener = Some(listener);
+        self.stops_at_event = until;
+    }
+
+    fn tell_postings(&mut self) {
+        if self.listener.is_none() {
+            return;
+        }
+        for line in self.store.statement().get(self.lines_told..).unwrap_or_default().to_vec() {
+            self.tell(Told::Posting(line));
+        }
+        self.lines_told = self.store.statement().len();
+    }
+
+    fn tell_claims(&mut self) {
+        for (terminal, batch, trace, claim) in self.auditor.claims() {
+            self.tell(Told::Claim(terminal, batch, trace, claim));
+        }
     }
 
     pub(crate) fn hash(&self) -> String {
@@ -381,7 +439,11 @@ impl World {
             self.events += 1;
             self.happen(happening);
             self.read_statement();
-            if self.plan.canary.is_some() && !self.auditor.violations().is_empty() {
+            if self.stops_at_event.is_some_and(|last| self.events >= last) {
+                return;
+            }
+            // Whoever listens wants to hear a planted bug to its end.
+            if self.plan.canary.is_some() && self.listener.is_none() && !self.auditor.violations().is_empty() {
                 return;
             }
             if self.begun >= self.plan.transactions && self.healing_since_ms.is_none() {
@@ -400,6 +462,7 @@ impl World {
     }
 
     fn read_statement(&mut self) {
+        self.tell_postings();
         self.auditor.read_statement(self.store.statement(), self.schedule.now_ms());
         for (invariant, detail) in self.witness.read_statement(self.store.statement()) {
             self.auditor.report(invariant, detail);
@@ -438,12 +501,23 @@ impl World {
                 self.auditor.report("S1", format!("terminal {index} is not what its journal says"));
             }
         }
+        let decided = self.store.decided();
+        let forgotten: Vec<String> = self
+            .auditor
+            .never_forgotten()
+            .filter(|name| !decided.contains(*name))
+            .map(|name| format!("{name:?}"))
+            .collect();
+        for name in forgotten {
+            self.auditor.report("S2", format!("the host does not know any more that it decided {name}"));
+        }
         for (currency, sum) in self.store.sums() {
             if sum != 0 {
                 self.auditor.report("M10", format!("currency {currency} sums to {sum}"));
             }
         }
         self.auditor.at_rest();
+        self.tell_claims();
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -658,6 +732,12 @@ impl World {
     /// Wherever a rotation broke off, some master key of the terminal fits what the host delivers.
     fn working_keys_loaded(&mut self, index: usize, loaded: bool) {
         let version = self.terminals[index].master_key_version();
+        if loaded && self.has_copied_serial() && index < 2 {
+            self.copies_at_work.insert(index);
+            if self.copies_at_work.len() > 1 {
+                self.auditor.report("K2", "two devices with one serial number both have working keys".to_owned());
+            }
+        }
         if !loaded {
             self.auditor.report("K1", format!("no master key of terminal {index} fits what the host delivers"));
         } else if version > self.master_key_versions[index] {
@@ -698,8 +778,9 @@ impl World {
             return;
         }
         let name = (slip.terminal.text().to_owned(), slip.batch.parse().unwrap_or(0), slip.stan.number());
-        self.note("receipt", format!("{name:?}").as_bytes());
         self.read_statement();
+        self.note("receipt", format!("{name:?}").as_bytes());
+        self.tell(Told::Receipt(name.0.clone(), name.1, name.2));
         self.auditor.receipt(&name);
         let finding = self.witness.receipt(&name, slip.amount.minor());
         self.hear(finding);
@@ -1052,9 +1133,10 @@ impl World {
     }
 
     fn send_response(&mut self, connection: u64, frame: &[u8]) {
-        self.note("response", frame);
         self.read_statement();
+        self.note("response", frame);
         self.auditor.reversal_answered(frame);
+        self.witness.frame_answered(frame);
         let Some((index, life, exchange)) = self.connections.remove(&connection) else { return };
         let length = u16::try_from(frame.len()).expect("a bounded frame").to_be_bytes();
         let whole = [&length[..], frame].concat();
