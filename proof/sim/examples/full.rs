@@ -6,6 +6,10 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Worlds allocate much and free it soon.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Wish {
     seeds: std::ops::RangeInclusive<u64>,
     transactions: u64,

@@ -7,6 +7,9 @@ use machine::wire::{Encode, Malformed, Reader, Writer};
 /// shown which one it uses.
 pub const STAGED_MASTER_KEYS_MAX: usize = 3;
 
+/// Versions behind the present one that may be staged before a sign-in.
+const STAGED_VERSIONS_MAX: u32 = 2;
+
 /// One durable fact of a PED. The first byte of its encoding is its kind; a kind never changes its layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
@@ -120,7 +123,14 @@ fn may_be_used(staged: &KeyBlock<TerminalMaster>, version: u32) -> bool {
 
 impl Holdings {
     /// Whether a newer master key of this version can be staged. If not, a sign-in shows which of the others the host uses.
+    ///
+    /// The host may have moved on twice since the last sign-in: to the version behind the present one, and from there. With a third
+    /// step the first would be forgotten, and the answer to a sign-in under it may still be on its way.
     pub(crate) fn has_room_for(&self, version: u32) -> bool {
+        let present = self.master_key.as_ref().map_or(0, |key| key.header().version);
+        if version > present.saturating_add(STAGED_VERSIONS_MAX) {
+            return false;
+        }
         let kept = self.staged_master_keys.iter().filter(|staged| may_be_used(staged, version));
         let mut again = self.staged_master_keys.iter().map(|staged| staged.header().version);
         kept.count() < STAGED_MASTER_KEYS_MAX || again.any(|staged| staged == version)

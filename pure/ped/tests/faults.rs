@@ -508,16 +508,20 @@ fn however_often_a_rotation_breaks_off_some_master_key_fits() {
     }
 }
 
+/// The host has moved on twice, and the answer to a sign-in of before is still on its way: found by the simulator (seed 12).
 #[test]
 fn a_terminal_that_does_not_sign_in_for_long_keeps_what_the_host_may_use() {
     use support::vault::later_tmk;
-    let mut bench = Bench::ready("unionpay-credit");
-    for version in 2..=9 {
-        stages(&mut bench, u8::try_from(version).unwrap(), version).unwrap();
+    for used in [2, 3] {
+        let mut bench = Bench::ready("unionpay-credit");
+        stages(&mut bench, 2, 2).unwrap();
+        stages(&mut bench, 3, 3).unwrap();
+        bench.reboot();
+        assert_eq!(stages(&mut bench, 4, 4), Err(keys::Refusal::Unavailable), "a sign-in first");
+        assert!(signs_in(&mut bench, &later_tmk(used)), "whichever the host delivers under");
+        stages(&mut bench, 4, 4).unwrap();
+        assert!(signs_in(&mut bench, &later_tmk(3)) && signs_in(&mut bench, &later_tmk(4)), "and it goes on");
     }
-    bench.reboot();
-    assert!(signs_in(&mut bench, &later_tmk(8)), "the last order broke off before the host moved on");
-    assert!(signs_in(&mut bench, &later_tmk(9)), "or did not");
 }
 
 /// A pending reversal keeps no MAC: it is made anew from its blob, under the keys of the day.
