@@ -228,6 +228,16 @@ def explain(tool, checks, outcomes):
         _, output, _ = tool.run("explain", "--data", tool.data, "--json", paid["stan"])
         receipt = json.loads(output)["receipt"].strip()
         assert receipt in paid["receipt"], "another receipt than the printed one"
+    with checks.step("explain says plainly what happened"):
+        _, output, _ = tool.run("explain", "--data", tool.data, "--json", paid["stan"])
+        xray = json.loads(output)
+        plainly, money = xray["plainly"], xray["money"]
+        assert money == {"moved_minor": -1250, "undone_minor": 0} and not plainly["uncertain"], (money, plainly)
+        assert "CNY 12.50" in plainly["shopper"]["en"] and "只扣一次" in plainly["shopper"]["zh"], plainly
+    with checks.step("explain says plainly that nothing happened"):
+        _, output, _ = tool.run("explain", "--data", tool.data, "--json", outcomes["expired"]["stan"])
+        xray = json.loads(output)
+        assert xray["money"] == {"moved_minor": 0, "undone_minor": 0} and "Nothing was taken" in xray["plainly"]["shopper"]["en"], xray
     with checks.step("explain a payment that the host declined"):
         code, output, _ = tool.run("explain", "--data", tool.data, "--json", outcomes["expired"]["stan"])
         host = json.loads(output)["host"]

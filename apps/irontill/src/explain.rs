@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use store_sqlite::SqliteStore;
-use till::{Till, Transaction};
-use types::{Rrn, Stan, TerminalId};
+use till::{Plainly, Till, Transaction};
+use types::{BatchNumber, Rrn, Stan, TerminalId};
 
 /// The X-ray of one payment.
 #[derive(Args)]
@@ -27,11 +27,58 @@ pub struct Explain {
 }
 
 /// Everything that is known of a payment.
+#[derive(Default)]
 pub struct Xray {
     heading: Vec<(String, String)>,
+    plainly: Option<Plain>,
+    money: Option<Money>,
     terminal: Vec<(String, String)>,
     host: Vec<(String, String)>,
     receipt: Option<String>,
+}
+
+/// The story of a payment in plain words.
+struct Plain {
+    uncertain: bool,
+    words: Plainly,
+}
+
+/// What the bank booked of it on the shopper's account, minor units.
+struct Money {
+    moved_minor: i64,
+    undone_minor: i64,
+}
+
+/// Postings of a message that go the way it asks for, and those that undo it.
+const MOVES: &[&str] = &["sale", "void", "refund", "hold", "release", "completion"];
+const UNDOES: &[&str] = &["reversal", "reinstatement", "unhold", "rehold"];
+
+impl Money {
+    fn of(store: &SqliteStore, terminal: TerminalId, batch: BatchNumber, stan: Stan) -> anyhow::Result<Self> {
+        let on_cards = |verbs: &[&str]| -> anyhow::Result<i64> {
+            let mut sum_minor = 0;
+            for verb in verbs {
+                for posting in store.postings_with_prefix(&format!("{verb}/{terminal}/{batch}/{stan}/"))? {
+                    let cards = posting.legs.iter().filter(|leg| leg.account.starts_with("card/"));
+                    sum_minor += cards.map(|leg| leg.delta_minor).sum::<i64>();
+                }
+            }
+            Ok(sum_minor)
+        };
+        Ok(Self { moved_minor: on_cards(MOVES)?, undone_minor: on_cards(UNDOES)? })
+    }
+
+    fn line(&self) -> String {
+        let Self { moved_minor, undone_minor } = self;
+        match (moved_minor, undone_minor) {
+            (0, 0) => "the bank booked nothing on the card".to_owned(),
+            (_, 0) => format!("the bank booked {moved_minor:+} on the card (minor units)"),
+            _ => format!(
+                "the bank booked {moved_minor:+} on the card and undid it by {undone_minor:+}: {:+} in all (minor units)",
+                moved_minor + undone_minor
+            ),
+        }
+    }
 }
 
 impl Explain {
@@ -52,12 +99,7 @@ impl Explain {
         let xray = match &opened {
             Ok(terminal) => of_transaction(terminal.till(), &store, stan)?,
             // A foreign terminal keeps its journal to itself: the host's half remains.
-            Err(_) => Xray {
-                heading: Vec::new(),
-                terminal: Vec::new(),
-                host: host_lines(&store, terminal, None, stan)?,
-                receipt: None,
-            },
+            Err(_) => Xray { host: host_lines(&store, terminal, None, stan)?, ..Xray::default() },
         };
         if xray.is_empty() {
             return Ok(self.unknown());
@@ -92,11 +134,13 @@ pub fn of_transaction(till: &Till, store: &SqliteStore, stan: Stan) -> anyhow::R
     let terminal = till.config().terminal;
     let Some(transaction) = till.find(stan) else {
         let host = host_lines(store, terminal, None, stan)?;
-        return Ok(Xray { heading: Vec::new(), terminal: Vec::new(), host, receipt: None });
+        return Ok(Xray { host, ..Xray::default() });
     };
     let receipt = till.receipt(stan, till::Copy::Cardholder).map(|receipt| receipt.render(crate::pay::RECEIPT_COLUMNS));
     Ok(Xray {
         heading: heading(transaction),
+        plainly: Some(Plain { uncertain: transaction.was_uncertain(), words: transaction.plainly() }),
+        money: Some(Money::of(store, terminal, transaction.batch, stan)?),
         terminal: transaction.trace.iter().map(|line| (line.topic.clone(), line.text.clone())).collect(),
         host: host_lines(store, terminal, Some(transaction.batch.number()), stan)?,
         receipt,
@@ -147,9 +191,13 @@ impl Xray {
     /// For a person.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for (title, lines) in
-            [("PAYMENT", &self.heading), ("TERMINAL AND CARD", &self.terminal), ("HOST AND LEDGER", &self.host)]
-        {
+        let plain = self.plain_lines();
+        for (title, lines) in [
+            ("PAYMENT", &self.heading),
+            ("IN PLAIN WORDS", &plain),
+            ("TERMINAL AND CARD", &self.terminal),
+            ("HOST AND LEDGER", &self.host),
+        ] {
             if lines.is_empty() {
                 continue;
             }
@@ -164,12 +212,40 @@ impl Xray {
         text
     }
 
+    fn plain_lines(&self) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        let mut line = |topic: &str, text: &str| lines.push((topic.to_owned(), text.to_owned()));
+        if let Some(Plain { uncertain, words }) = &self.plainly {
+            if *uncertain {
+                line("uncertain", "for some time nobody at the till knew how it had ended / 结果曾经不确定");
+            }
+            line("cashier", &words.cashier.zh);
+            line("", &words.cashier.en);
+            line("shopper", &words.shopper.zh);
+            line("", &words.shopper.en);
+        }
+        if let Some(money) = &self.money {
+            line("money", &money.line());
+        }
+        lines
+    }
+
     fn to_json(&self) -> Value {
         let lines = |lines: &[(String, String)]| -> Vec<Value> {
             lines.iter().map(|(topic, text)| json!({"topic": topic, "text": text})).collect()
         };
         json!({
             "payment": lines(&self.heading),
+            "plainly": self.plainly.as_ref().map(|plain| {
+                let text = |text: &till::Text| json!({ "zh": text.zh, "en": text.en });
+                json!({
+                    "uncertain": plain.uncertain, "cashier": text(&plain.words.cashier),
+                    "shopper": text(&plain.words.shopper),
+                })
+            }),
+            "money": self.money.as_ref().map(|money| {
+                json!({ "moved_minor": money.moved_minor, "undone_minor": money.undone_minor })
+            }),
             "terminal": lines(&self.terminal),
             "host": lines(&self.host),
             "receipt": self.receipt,

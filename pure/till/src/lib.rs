@@ -17,6 +17,7 @@ mod message;
 mod operator;
 mod payment;
 mod pending;
+mod plainly;
 mod plan;
 pub mod receipt;
 mod record;
@@ -32,6 +33,7 @@ mod words;
 
 pub use config::{Config, ReceiptOptions, Suite, Timeouts};
 pub use machine::{Status, Till};
+pub use plainly::Plainly;
 pub use receipt::{Consent, Copy, PaymentReceipt, Receipt, ReversalSlip, SettlementReceipt};
 pub use record::{Record, SignOutReason};
 pub use settlement::{

@@ -375,6 +375,38 @@ proptest! {
 }
 
 #[test]
+fn every_state_of_every_kind_is_said_plainly_in_both_languages() {
+    use TransactionStatus::{Approved, Cancelled, Declined, Queued, Reversed, Reversing, Sent};
+    let (mut maker, mut seen) = (Maker(7), std::collections::BTreeSet::new());
+    for _ in 0..5_000 {
+        let transaction = maker.transaction();
+        let (kind, status) = (transaction.kind, transaction.status);
+        seen.insert(format!("{kind:?} {status:?}"));
+        let said = transaction.plainly();
+        for text in [&said.cashier, &said.shopper] {
+            assert!(text.zh.chars().any(|letter| letter > '\u{4e00}') && text.en.is_ascii(), "{kind:?} {status:?}");
+            assert!(
+                !text.zh.contains("{}") && !text.en.contains("{}") && text.en.ends_with('.'),
+                "{kind:?} {status:?}"
+            );
+        }
+        let takes = kind.side() == Some(till::Side::Debit);
+        if takes && status == Approved && transaction.voided_by.is_none() {
+            assert_eq!(said.shopper.en, format!("You paid {}, once.", transaction.amount));
+        }
+        if takes && matches!(status, Declined | Cancelled) {
+            assert_eq!(said.shopper.en, "Nothing was taken.");
+        }
+        if takes && matches!(status, Sent | Reversing | Reversed) {
+            let paid = said.cashier.en.starts_with("Paid") || said.shopper.en.starts_with("You paid");
+            assert!(!paid && transaction.was_uncertain(), "{kind:?} {status:?}");
+        }
+        assert!(transaction.was_uncertain() || !matches!(status, Queued | Reversing));
+    }
+    assert_eq!(seen.len(), 9 * 7, "every kind in every state");
+}
+
+#[test]
 fn nothing_but_its_acknowledgement_ends_a_reversal() {
     let mut maker = Maker(11);
     let transaction = Transaction { status: TransactionStatus::Sent, ..maker.transaction() };
