@@ -4,7 +4,7 @@ use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use sim::{Canary, Plan, Report, Step, Told};
+use sim::{Canary, Plan, Report, Step, Told, Until};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -71,9 +71,9 @@ enum Action {
     Replay {
         #[command(flatten)]
         world: World,
-        /// Stops at this event.
+        /// Stops at the event of this number, or at the first `violation`.
         #[arg(long)]
-        until: Option<u64>,
+        until: Option<String>,
         /// The last so many steps.
         #[arg(long, default_value_t = STEPS_SHOWN)]
         last: usize,
@@ -132,7 +132,7 @@ impl Simulate {
     /// Runs one seed, or what the action says.
     pub fn run(mut self) -> anyhow::Result<Verdict> {
         match self.action.take() {
-            Some(Action::Replay { world, until, last }) => return replay(&world, until, last),
+            Some(Action::Replay { world, until, last }) => return replay(&world, until.as_deref(), last),
             Some(Action::Export { world, out }) => return export(&world, &out),
             Some(Action::Minimise { world, json }) => return minimise(&world, json),
             Some(Action::Bugs { name, list, each, limit, json }) => {
@@ -220,7 +220,14 @@ fn print_report(report: &Report) {
     println!("{} violations, event hash {}", report.violations.len(), report.event_hash);
 }
 
-fn replay(world: &World, until: Option<u64>, last: usize) -> anyhow::Result<Verdict> {
+fn replay(world: &World, until: Option<&str>, last: usize) -> anyhow::Result<Verdict> {
+    let until = match until {
+        None => Until::End,
+        Some("violation") => Until::Violation,
+        Some(number) => Until::Event(
+            number.parse().map_err(|_| Misuse("--until: the number of an event, or `violation`".to_owned()))?,
+        ),
+    };
     let steps: Rc<RefCell<VecDeque<Step>>> = Rc::default();
     let kept = Rc::clone(&steps);
     let report = sim::replay(world.plan()?, until, move |step| {
@@ -241,7 +248,7 @@ fn export(world: &World, out: &Path) -> anyhow::Result<Verdict> {
     let file = std::fs::File::create(out).with_context(|| out.display().to_string())?;
     let writer = Rc::new(RefCell::new((std::io::BufWriter::new(file), None)));
     let shared = Rc::clone(&writer);
-    let report = sim::replay(world.plan()?, None, move |step| {
+    let report = sim::replay(world.plan()?, Until::End, move |step| {
         let (writer, fault) = &mut *shared.borrow_mut();
         if let Err(cause) = writeln!(writer, "{}", step_json(&step)) {
             fault.get_or_insert(cause);

@@ -28,7 +28,7 @@ pub use faults::{Faults, KINDS};
 pub use hunt::{Catch, hunt};
 pub use many::{Many, many};
 pub use random::Random;
-pub use replay::{Minimised, Step, Told, minimise, replay};
+pub use replay::{Minimised, Step, Told, Until, minimise, replay};
 pub use settlement_day::{SettledDay, settle_day};
 pub use store::StatementLine;
 pub use world::Plan;

@@ -68,11 +68,22 @@ fn frame_line(frame: &[u8]) -> String {
 /// Hears every step.
 pub(crate) type Listener = Box<dyn FnMut(Step)>;
 
-/// Runs a plan and tells every step to a listener, up to an event or to the end.
+/// Where a replay stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nowhere.
+    End,
+    /// At the event of this number.
+    Event(u64),
+    /// At the first broken promise.
+    Violation,
+}
+
+/// Runs a plan and tells every step to a listener.
 ///
 /// # Errors
 /// If the world cannot be set up.
-pub fn replay(plan: Plan, until: Option<u64>, listener: impl FnMut(Step) + 'static) -> anyhow::Result<Report> {
+pub fn replay(plan: Plan, until: Until, listener: impl FnMut(Step) + 'static) -> anyhow::Result<Report> {
     let mut world = World::new(plan)?;
     world.listen(Box::new(listener), until);
     world.run();
@@ -169,7 +180,7 @@ mod tests {
         let plan = plan(5, 60, "loss").unwrap();
         let told: Rc<RefCell<Vec<Step>>> = Rc::default();
         let listener = Rc::clone(&told);
-        let report = replay(plan, None, move |step| listener.borrow_mut().push(step)).unwrap();
+        let report = replay(plan, Until::End, move |step| listener.borrow_mut().push(step)).unwrap();
         assert_eq!(report.event_hash, run(plan).unwrap().event_hash);
         let told = told.borrow();
         assert!(told.is_sorted_by_key(|step| (step.event, step.at_ms)));
@@ -186,7 +197,7 @@ mod tests {
         let plan = plan(5, 60, "all").unwrap();
         let last: Rc<RefCell<u64>> = Rc::default();
         let listener = Rc::clone(&last);
-        let report = replay(plan, Some(500), move |step| *listener.borrow_mut() = step.event).unwrap();
+        let report = replay(plan, Until::Event(500), move |step| *listener.borrow_mut() = step.event).unwrap();
         assert_eq!(report.events, 500);
         assert!(*last.borrow() <= 500);
     }

@@ -6,7 +6,7 @@ use crate::faults::Faults;
 use crate::host::{Ask, Host, load_card};
 use crate::lab::{self, TestIssuer, test_parameters};
 use crate::random::Random;
-use crate::replay::{Listener, Step, Told};
+use crate::replay::{Listener, Step, Told, Until};
 use crate::schedule::Schedule;
 use crate::store::SimulatedStore;
 use crate::terminal::{Effect, Terminal, Waiting, Wallet, numbered};
@@ -184,7 +184,7 @@ pub(crate) struct World {
     pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
     listener: Option<Listener>,
-    stops_at_event: Option<u64>,
+    stops_at: Until,
     lines_told: usize,
     pub(crate) events: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
@@ -265,7 +265,7 @@ impl World {
             slips: BTreeMap::new(),
             history: Sha256::new(),
             listener: None,
-            stops_at_event: None,
+            stops_at: Until::End,
             lines_told: 0,
             events: 0,
             outcomes: BTreeMap::new(),
@@ -407,10 +407,10 @@ impl World {
         }
     }
 
-    /// Tells every step from now on, and stops at an event if it is named.
-    pub(crate) fn listen(&mut self, listener: Listener, until: Option<u64>) {
+    /// Tells every step from now on.
+    pub(crate) fn listen(&mut self, listener: Listener, until: Until) {
         self.listener = Some(listener);
-        self.stops_at_event = until;
+        self.stops_at = until;
     }
 
     fn tell_postings(&mut self) {
@@ -439,7 +439,7 @@ impl World {
             self.events += 1;
             self.happen(happening);
             self.read_statement();
-            if self.stops_at_event.is_some_and(|last| self.events >= last) {
+            if self.stops_here() {
                 return;
             }
             // Whoever listens wants to hear a planted bug to its end.
@@ -459,6 +459,14 @@ impl World {
             }
         }
         self.audit_at_rest();
+    }
+
+    fn stops_here(&self) -> bool {
+        match self.stops_at {
+            Until::End => false,
+            Until::Event(last) => self.events >= last,
+            Until::Violation => !self.auditor.violations().is_empty(),
+        }
     }
 
     fn read_statement(&mut self) {
