@@ -2,7 +2,7 @@
 
 use acquirer::{BatchClose, Decision, Kind, Record, Reversal, Undo};
 use ledger::{CardGroup, ClearingKind, ClearingStatus, Intent, Movement};
-use types::{Rrn, TruncatedPan};
+use types::{MerchantId, Rrn, TruncatedPan};
 
 /// One transaction that a batch counts, or would have counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,13 @@ pub struct Item {
     pub truncated: Option<TruncatedPan>,
     /// The money that it moved, if it was approved.
     pub movement: Option<Movement>,
+}
+
+impl Item {
+    /// Whose sale it is about. A terminal may have moved to another merchant since.
+    pub fn merchant(&self) -> MerchantId {
+        self.movement.as_ref().map_or(self.intent.merchant, |movement| movement.sale.merchant)
+    }
 }
 
 /// A batch between its terminal's last settlement and this one.

@@ -10,7 +10,7 @@ use types::{Currency, LocalDate};
 pub struct DayFiles {
     /// Their day and currency.
     pub head: SheetHead,
-    /// The payout file: one line for each batch.
+    /// The payout file: one line for each batch, and one for a merchant who had its terminal before and whose sale it still concerns.
     pub payout: String,
     /// The clearing file: one line for each transaction.
     pub clearing: String,
@@ -20,10 +20,11 @@ pub struct DayFiles {
 pub fn day_files<'a>(day: LocalDate, settled: impl IntoIterator<Item = &'a Settled>) -> Vec<DayFiles> {
     let mut by_currency: BTreeMap<u16, (Currency, Vec<PayoutLine>, Vec<ClearingLine>)> = BTreeMap::new();
     for settled in settled.into_iter().filter(|settled| settled.day == day) {
-        let Settled { merchant, terminal, batch, position, currency, .. } = *settled;
+        let Settled { terminal, batch, currency, .. } = *settled;
         let (_, payout, clearing) =
             by_currency.entry(currency.numeric()).or_insert_with(|| (currency, Vec::new(), Vec::new()));
-        payout.push(PayoutLine { merchant, terminal, batch, position });
+        let positions = settled.positions().into_iter();
+        payout.extend(positions.map(|(merchant, position)| PayoutLine { merchant, terminal, batch, position }));
         clearing.extend(settled.lines.iter().map(|settled| settled.line));
     }
     let files = by_currency.into_values().map(|(currency, payout, clearing)| {

@@ -9,7 +9,7 @@ use ledger::{
 };
 use machine::store::{Leg, Row};
 use machine::wire::{Encode, Malformed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{BatchNumber, Currency, LocalDate, MerchantId, TerminalId, TruncatedPan};
 
 /// Space of settled batches; the key is [`settled_key`].
@@ -69,7 +69,7 @@ pub struct SettledLine {
 pub struct Settled {
     /// The day of the files that it stands in.
     pub day: LocalDate,
-    /// The merchant.
+    /// The merchant who took the batch. A late line may be of the one who had the terminal before.
     pub merchant: MerchantId,
     /// The terminal.
     pub terminal: TerminalId,
@@ -127,13 +127,12 @@ pub type Find<'a, E> = dyn FnMut(&'static str, &[u8]) -> Result<Option<Vec<u8>>,
 struct Desk<'a, E> {
     pricing: &'a Pricing,
     find: &'a mut Find<'a, E>,
-    merchant: MerchantId,
-    category: u16,
     volume_minor: u64,
     fees: BTreeMap<Intent, SaleFee>,
 }
 
-/// Settles a closed batch of a terminal on a day.
+/// Settles a closed batch of a terminal on a day. `merchant` is whose terminal it is now: the batch's own transactions say whose they
+/// are, it counts only for a batch that has none.
 ///
 /// # Errors
 /// [`SettleError`]; nothing is changed then.
@@ -145,11 +144,11 @@ pub fn settle<'a, E>(
     find: &'a mut Find<'a, E>,
 ) -> Result<Settled, SettleError<E>> {
     check_totals(&batch.close, &batch.items)?;
+    let merchant = batch.items.first().map_or(merchant, Item::merchant);
     let month = u32::from(day.year()) * 100 + u32::from(day.month());
     let known = find(SPACE_MERCHANT_VOLUME, &volume_key(merchant, month)).map_err(SettleError::Find)?;
     let volume_minor = known.map_or(Ok(0), |bytes| count_of(&bytes))?;
-    let category = pricing.category(merchant);
-    let mut desk = Desk { pricing, find, merchant, category, volume_minor, fees: BTreeMap::new() };
+    let mut desk = Desk { pricing, find, volume_minor, fees: BTreeMap::new() };
     let mut lines = Vec::with_capacity(batch.items.len() + batch.late.len());
     for item in &batch.items {
         lines.push(desk.line(item, false)?);
@@ -197,7 +196,7 @@ impl<E> Desk<'_, E> {
             }
         };
         let line = ClearingLine {
-            merchant: self.merchant,
+            merchant: item.merchant(),
             terminal: item.intent.terminal,
             batch: item.intent.batch,
             stan: item.intent.stan,
@@ -213,7 +212,8 @@ impl<E> Desk<'_, E> {
     /// The fee of a sale, less what belongs to refunds that were settled before it.
     fn charge(&mut self, sale: &Intent, item: &Item) -> Result<(u64, String), SettleError<E>> {
         let card = self.pricing.card_kind(item.truncated.as_ref());
-        let (category, amount_minor, month_volume_minor) = (self.category, item.amount_minor, self.volume_minor);
+        let category = self.pricing.category(item.merchant());
+        let (amount_minor, month_volume_minor) = (item.amount_minor, self.volume_minor);
         let basis = FeeBasis { category, card, amount_minor, month_volume_minor };
         let fee = self.pricing.schedule.fee(&basis).ok_or_else(|| SettleError::NoRule {
             intent: sale.text(),
@@ -287,15 +287,28 @@ pub fn rows(settled: &Settled) -> Vec<Row> {
     rows
 }
 
+impl Settled {
+    /// What it comes to for each merchant of its lines; for the merchant of the batch also if it has none.
+    pub fn positions(&self) -> Vec<(MerchantId, NetPosition)> {
+        let own = self.lines.iter().filter(|line| line.line.merchant != self.merchant);
+        let others: BTreeSet<MerchantId> = own.map(|line| line.line.merchant).collect();
+        let of = |merchant: MerchantId| {
+            let lines = self.lines.iter().map(|settled| &settled.line).filter(|line| line.merchant == merchant);
+            // A part of lines whose whole was checked when the record was made or read.
+            (merchant, NetPosition::of(lines).unwrap_or_default())
+        };
+        core::iter::once(self.merchant).chain(others).map(of).collect()
+    }
+}
+
 fn posting(settled: &Settled) -> Option<Posting> {
-    let (net_minor, fees_minor) = (settled.position.net_minor(), settled.position.fees_minor);
-    // Both fit: the position was checked when it was made.
-    let owed_minor = net_minor.saturating_add(fees_minor);
-    let accounts = [
-        (Account::MerchantPayable(settled.merchant), -owed_minor),
-        (Account::MerchantPayout(settled.merchant), net_minor),
-        (Account::AcquirerFees, fees_minor),
-    ];
+    let mut accounts = vec![(Account::AcquirerFees, settled.position.fees_minor)];
+    for (merchant, position) in settled.positions() {
+        let (net_minor, fees_minor) = (position.net_minor(), position.fees_minor);
+        // Both fit: the position was checked when it was made.
+        accounts.push((Account::MerchantPayable(merchant), -net_minor.saturating_add(fees_minor)));
+        accounts.push((Account::MerchantPayout(merchant), net_minor));
+    }
     let legs = accounts.into_iter().filter(|(_, delta_minor)| *delta_minor != 0);
     let currency = settled.currency;
     let legs: Vec<Leg> =

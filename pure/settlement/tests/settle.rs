@@ -169,6 +169,31 @@ fn a_reversal_behind_its_batch_is_settled_in_the_next_one() {
 }
 
 #[test]
+fn a_terminal_that_moved_to_another_merchant_owes_each_his_own() {
+    let mut books = Books::default();
+    let before = MerchantId::parse("898310000010002").unwrap();
+    let of_before = |mut item: Item| {
+        item.intent.merchant = before;
+        item.movement.as_mut().unwrap().sale.merchant = before;
+        item
+    };
+    // Settled only when the terminal is another merchant's already.
+    let old = of_before(sale(1, 1, 10_000));
+    let settled = books.settle(&batch(1, vec![old], vec![]));
+    assert_eq!((settled.merchant, books.at(Account::MerchantPayout(before))), (before, 9950));
+    assert_eq!(books.at(Account::MerchantPayout(merchant())), 0);
+    // The old sale is undone when the new merchant has sold something.
+    let undone = of_before(item(ClearingKind::Refund, intent(1, 1), intent(1, 1), 10_000));
+    let settled = books.settle(&batch(2, vec![sale(2, 1, 20_000)], vec![undone]));
+    assert_eq!((books.at(Account::MerchantPayout(before)), books.at(Account::MerchantPayable(before))), (0, 0));
+    assert_eq!((books.at(Account::MerchantPayout(merchant())), books.at(Account::AcquirerFees)), (19_900, 100));
+    let files = day_files(day(), [&settled]);
+    let payout = read_payout(&files[0].payout).unwrap().1;
+    let nets: Vec<_> = payout.iter().map(|line| (line.merchant, line.position.net_minor())).collect();
+    assert_eq!(nets, [(merchant(), 19_900), (before, -9950)]);
+}
+
+#[test]
 fn a_tier_is_reached_over_the_batches_of_a_month() {
     let pricing = "category = 5999\ncard = debit\nrule r = rate 1%, rate 0.5% from-minor 10000";
     let pricing = Pricing::parse(pricing).unwrap();
