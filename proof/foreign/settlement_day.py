@@ -3,6 +3,7 @@
     settlement_day.py --irontill PATH
 """
 
+import concurrent.futures
 import datetime
 import hashlib
 import json
@@ -70,6 +71,18 @@ def sell(checks, house):
     code, closed = house.pay("settle")
     checks.check("the batch is closed", code == 0 and closed["status"] == "done", str(closed)[:300])
     return sales
+
+
+def settle_at_the_same_time(checks, house):
+    """Two runs over one more batch: it is settled by one of them, and both end well."""
+    code, sale = house.pay("sale", "2.00")
+    checks.equal("a sale of the next batch", (code, sale["status"]), (0, "approved"))
+    checks.equal("the next batch is closed", house.pay("settle")[0], 0)
+    with concurrent.futures.ThreadPoolExecutor() as two:
+        runs = [two.submit(house.settle) for _ in range(2)]
+        ended = [run.result() for run in runs]
+    settled = sum(len(report["settled"]) for _, report in ended)
+    checks.equal("settled once by two runs", ([code for code, _ in ended], settled), ([0, 0], 1))
 
 
 def settle(checks, house, sales):
@@ -169,6 +182,7 @@ def work(checks):
         ours = settle(checks, house, sales)
         reconcile(checks, house, ours)
         misuse(checks, house)
+        settle_at_the_same_time(checks, house)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ use acquirer::Record;
 use anyhow::{Context, bail};
 use ledger::{Difference, read_clearing, reconcile};
 use machine::MachineId;
-use machine::store::{Append, Outcome, Store};
+use machine::store::{Append, GuardFailure, Outcome, Store};
 use machine::wire::Encode;
 use settlement::{
-    BatchReader, ClosedBatch, DayFiles, Pricing, SPACE_SALE_FEE, SPACE_SETTLED_UP_TO, STANDARD_PRICING, SaleFee,
-    SettleError, Settled, count_of, day_files, rows, settle, settled_up_to_key,
+    BatchReader, ClosedBatch, DayFiles, Pricing, SPACE_SALE_FEE, SPACE_SETTLED, SPACE_SETTLED_UP_TO, STANDARD_PRICING,
+    SaleFee, SettleError, Settled, count_of, day_files, rows, settle, settled_up_to_key,
 };
 use store_sqlite::SqliteStore;
 use types::{Currency, LocalDate, MerchantId, TerminalId};
@@ -86,7 +86,7 @@ impl SettlementDesk {
         let account = self.account(terminal)?;
         for batch in &closed {
             match self.settle_batch(batch, &account, day, pricing)? {
-                Ok(settled) => run.settled.push(settled),
+                Ok(settled) => run.settled.extend(settled),
                 Err(why) => {
                     run.refused.push(format!("terminal {terminal}, batch {}: {why}", batch.close.batch));
                     break;
@@ -124,13 +124,14 @@ impl SettlementDesk {
         Ok(Account { merchant: enrolment.merchant, terminal, currency: enrolment.currency })
     }
 
+    /// `None`: another run settled it in the meantime.
     fn settle_batch(
         &mut self,
         batch: &ClosedBatch,
         account: &Account,
         day: LocalDate,
         pricing: &Pricing,
-    ) -> anyhow::Result<Result<Settled, String>> {
+    ) -> anyhow::Result<Result<Option<Settled>, String>> {
         let machine = MachineId::new(SETTLEMENT).context("a short name")?;
         let of = (account.merchant, account.terminal, account.currency);
         for _ in 0..ATTEMPTS_MAX {
@@ -144,8 +145,9 @@ impl SettlementDesk {
             let (records, rows) = (vec![settled.to_bytes()], rows(&settled));
             let append = Append { machine, first_sequence, records, rows, snapshot: false };
             match self.store.append(&[append])?.pop() {
-                Some(Outcome::Durable(_)) => return Ok(Ok(settled)),
+                Some(Outcome::Durable(_)) => return Ok(Ok(Some(settled))),
                 Some(Outcome::Conflict) => {}
+                Some(Outcome::GuardFailed(GuardFailure::Taken { space: SPACE_SETTLED, .. })) => return Ok(Ok(None)),
                 other => bail!("the store refused a settled batch: {other:?}"),
             }
         }

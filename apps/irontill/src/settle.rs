@@ -11,6 +11,9 @@ use settlement::{DayFiles, Settled};
 use std::path::{Path, PathBuf};
 use types::LocalDate;
 
+/// Held while a run settles and writes, beside the store.
+const LOCK: &str = "settlement.lock";
+
 /// Settles closed batches and writes the payout and clearing files of a day.
 #[derive(Args)]
 pub struct Settle {
@@ -72,7 +75,9 @@ impl Settle {
         }
         let text = self.pricing.as_deref().map(read).transpose()?;
         let pricing = pricing(text.as_deref()).map_err(|cause| Misuse(format!("--pricing: {cause}")))?;
-        let mut desk = SettlementDesk::open(&Folder::existing(&self.data)?.host_settings()?)?;
+        let settings = Folder::existing(&self.data)?.host_settings()?;
+        let _alone = alone(&settings.store.with_file_name(LOCK))?;
+        let mut desk = SettlementDesk::open(&settings)?;
         let run = if day == today { desk.run(day, &pricing)? } else { SettlementRun::default() };
         let files = desk.day_files(day)?;
         std::fs::create_dir_all(&self.out).with_context(|| self.out.display().to_string())?;
@@ -108,6 +113,13 @@ impl Settle {
         run.refused.iter().for_each(|why| println!("REFUSED {why}"));
         println!("{} batches settled; amounts in minor units", run.settled.len());
     }
+}
+
+/// Waits for its turn: of two runs the later one writes the files, with everything in them that either has settled.
+fn alone(path: &Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+    file.lock().with_context(|| path.display().to_string())?;
+    Ok(file)
 }
 
 fn batch_json(settled: &Settled) -> Value {
