@@ -121,6 +121,14 @@ mod tests {
     }
 
     #[test]
+    fn a_copied_device_is_refused_and_the_world_comes_to_rest() {
+        for seed in [31, 63] {
+            let report = report(seed, 150, "all", None);
+            assert_eq!(report.violations, [], "seed {seed}: {report:?}");
+        }
+    }
+
+    #[test]
     fn every_planted_bug_is_caught() {
         for (canary, faults) in Canary::ALL {
             let caught = hunt(*canary, faults, 1, 250, 20_000).unwrap();

@@ -1,0 +1,131 @@
+//! Terminals: their power, their steps, and the cards and fingers at them.
+
+use super::{Happening, World};
+use crate::terminal::{Effect, Waiting};
+use ped::{CardGone, PinEntry};
+use types::{Pin, SecretBytes};
+
+impl World {
+    pub(super) fn power_on(&mut self, index: usize) {
+        let terminal = &mut self.terminals[index];
+        if terminal.up {
+            return;
+        }
+        terminal.power_on();
+        let life = terminal.life;
+        self.note("power on", &[u8::try_from(index).unwrap_or(u8::MAX)]);
+        self.soon(index, life, 1, Waiting::Ped(ped::Event::PowerOn));
+        self.soon(index, life, 2, Waiting::Till(till::Event::PowerOn));
+        // It is enrolled until it holds its master key, which lies in the vault that all share here.
+        if !self.terminals[index].holds_master_key() {
+            let key = self.host_master_key(index);
+            self.soon(index, life, 1, Waiting::Ped(ped::Event::AdoptMasterKey(key)));
+        }
+    }
+
+    pub(super) fn soon(&mut self, index: usize, life: u64, delay_ms: u64, waiting: Waiting) {
+        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting });
+    }
+
+    fn cut_power(&mut self, index: usize) {
+        self.terminals[index].cut();
+        self.note("power cut", &[u8::try_from(index).unwrap_or(u8::MAX)]);
+        let delay = self.power.between(500, 60_000);
+        self.schedule.after(delay, Happening::TerminalRestart { index });
+    }
+
+    pub(super) fn terminal_handles(&mut self, index: usize, life: u64, waiting: Waiting) {
+        let now = self.now();
+        let terminal = &mut self.terminals[index];
+        if terminal.life != life || !terminal.up {
+            return;
+        }
+        let Ok(effects) = terminal.step(now, waiting, &mut self.power, self.faults.terminal_crash) else {
+            return self.cut_power(index);
+        };
+        for effect in effects {
+            if self.faults.terminal_crash > 0 && self.power.chance(self.faults.terminal_crash) {
+                return self.cut_power(index);
+            }
+            match effect {
+                Effect::Till(effect) => self.run_till(index, life, effect),
+                Effect::Ped(effect) => self.run_ped(index, life, effect),
+            }
+        }
+        self.plan_wake(index);
+    }
+
+    fn plan_wake(&mut self, index: usize) {
+        let terminal = &mut self.terminals[index];
+        let Some(deadline) = terminal.deadline_ms() else { return };
+        let now_ms = self.schedule.now_ms();
+        let planned = terminal.wake_planned_ms.is_some_and(|planned| planned >= now_ms && planned <= deadline);
+        if !planned {
+            terminal.wake_planned_ms = Some(deadline);
+            let life = terminal.life;
+            self.schedule.at(deadline, Happening::TerminalWake { index, life });
+        }
+    }
+
+    pub(super) fn terminal_wakes(&mut self, index: usize, life: u64) {
+        let now_ms = self.schedule.now_ms();
+        let terminal = &mut self.terminals[index];
+        if terminal.life != life || !terminal.up {
+            return;
+        }
+        terminal.wake_planned_ms = None;
+        for waiting in terminal.due(now_ms) {
+            self.terminal_handles(index, life, waiting);
+        }
+        if self.terminals[index].life == life {
+            self.plan_wake(index);
+        }
+    }
+
+    fn run_till(&mut self, index: usize, life: u64, effect: till::Effect) {
+        match effect {
+            till::Effect::Ped(command) => self.soon(index, life, 1, Waiting::Ped(ped::Event::Till(command))),
+            till::Effect::Exchange { exchange, frame, .. } => self.send_request(index, life, exchange, frame.expose()),
+            till::Effect::Abandon { .. } | till::Effect::Show(_) => {}
+            till::Effect::Print(receipt) => self.slip_printed(&receipt),
+            till::Effect::Outcome(outcome) => self.outcome(index, &outcome),
+        }
+    }
+
+    fn run_ped(&mut self, index: usize, life: u64, effect: ped::Effect) {
+        let terminal = &mut self.terminals[index];
+        let wallet = &mut terminal.wallets[terminal.in_reader];
+        let removed = self.faults.card_removed > 0 && self.shoppers.chance(self.faults.card_removed);
+        let (delay_ms, event) = match effect {
+            ped::Effect::ToTill(reply) => {
+                if let pedlink::PedReply::WorkingKeysLoaded { loaded } = reply {
+                    self.working_keys_loaded(index, loaded);
+                }
+                return self.soon(index, life, 1, Waiting::Till(till::Event::Ped(reply)));
+            }
+            ped::Effect::MasterKeyInstalled(Ok(_)) => return self.tell_host_of_master_key(index),
+            ped::Effect::PowerOnCard => {
+                (terminal.card_read, terminal.typed_wrong) = (Some(terminal.in_reader), false);
+                (400, ped::Event::CardInserted(wallet.card.reset()))
+            }
+            ped::Effect::Transmit(_) if removed => (10, ped::Event::CardResponse(Err(CardGone))),
+            ped::Effect::Transmit(command) => {
+                terminal.card_read = terminal.card_read.filter(|card| *card == terminal.in_reader);
+                (15, ped::Event::CardResponse(Ok(wallet.card.apdu(command.expose()))))
+            }
+            ped::Effect::AskPin { .. } => {
+                terminal.typed_wrong |= terminal.mistypes;
+                let typed = if terminal.mistypes { "000000" } else { wallet.pin.as_str() };
+                (2_000, ped::Event::PinEntered(PinEntry::Pin(Pin::parse(typed).expect("a PIN of a profile"))))
+            }
+            ped::Effect::ChooseApplication(_) => (500, ped::Event::ApplicationChosen(Some(0))),
+            ped::Effect::NeedEntropy { bytes } => {
+                let mut drawn = vec![0; usize::from(bytes)];
+                self.shoppers.fill(&mut drawn);
+                (1, ped::Event::Entropy(SecretBytes::new(drawn)))
+            }
+            _ => return,
+        };
+        self.soon(index, life, delay_ms, Waiting::Ped(event));
+    }
+}
