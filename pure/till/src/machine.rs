@@ -19,6 +19,11 @@ use types::{Amount, BatchNumber, CivilTime, Stan};
 /// Records without a snapshot after which an empty batch is taken as the occasion for one.
 const SNAPSHOT_AFTER_RECORDS: u64 = 256;
 
+/// Longest pause before an order that the host itself refuses is tried again, in milliseconds: one hour.
+const ORDER_RETRY_MS_MAX: u64 = 3_600_000;
+/// Doublings after which the pause grows no more, so that no shift runs out of its bits.
+const ORDER_RETRY_DOUBLINGS_MAX: u32 = 16;
+
 /// What one step gathers.
 pub(crate) struct Turn {
     pub now: Tick,
@@ -207,6 +212,8 @@ pub struct Till {
     activity_deadline_ms: Option<u64>,
     waiting: Option<OperatorCommand>,
     retry_at_ms: Option<u64>,
+    /// Rounds of background work in a row that left something pending.
+    fruitless_rounds: u32,
     pub(crate) ped_in_step: bool,
     sequence: u64,
     exchanges: u32,
@@ -234,6 +241,7 @@ impl Till {
             activity_deadline_ms: None,
             waiting: None,
             retry_at_ms: None,
+            fruitless_rounds: 0,
             ped_in_step: false,
             sequence: last_sequence,
             exchanges: 0,
@@ -409,11 +417,23 @@ impl Till {
             turn.show(Screen::Result(Box::new(outcome)));
         }
         let try_at_once = job.goal.by_operator() && !job.flush_failed;
+        let is_fruitless = !job.goal.by_operator() && self.state.anything_pending();
+        self.fruitless_rounds = if is_fruitless { self.fruitless_rounds.saturating_add(1) } else { 0 };
         if !try_at_once && self.state.anything_pending() {
-            let pause = self.config.timeouts.pending_retry_ms;
-            self.retry_at_ms = Some(turn.now.monotonic_ms.saturating_add(pause));
+            self.retry_at_ms = Some(turn.now.monotonic_ms.saturating_add(self.retry_pause_ms()));
         }
         self.rest(turn);
+    }
+
+    /// Money is tried again soon, for ever. A sign-in or download that the host orders and refuses (it does not know the
+    /// terminal, or takes it for a copy) is tried ever more seldom: each attempt costs a trace number and an alarm.
+    fn retry_pause_ms(&self) -> u64 {
+        let pause_ms = self.config.timeouts.pending_retry_ms;
+        if self.state.money_pending() {
+            return pause_ms;
+        }
+        let doublings = self.fruitless_rounds.saturating_sub(1).min(ORDER_RETRY_DOUBLINGS_MAX);
+        pause_ms.saturating_mul(1 << doublings).min(ORDER_RETRY_MS_MAX.max(pause_ms))
     }
 
     /// Ends the running operation without success.

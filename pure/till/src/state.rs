@@ -170,10 +170,14 @@ impl State {
 
     /// Whether anything at all is pending.
     pub(crate) fn anything_pending(&self) -> bool {
+        self.money_pending() || self.next_order(0).is_some()
+    }
+
+    /// Whether the host has still to hear of something that was paid, undone or counted.
+    pub(crate) fn money_pending(&self) -> bool {
         self.script_notice.is_some()
             || self.reversal.is_some()
             || self.settlement.is_some()
-            || self.next_order(0).is_some()
             || self.queued_notice().is_some()
     }
 

@@ -411,6 +411,21 @@ fn a_host_that_never_stops_ordering_does_not_catch_the_till() {
     assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved);
 }
 
+#[test]
+fn a_sign_in_that_the_host_orders_and_refuses_is_tried_ever_more_seldom() {
+    let mut world = World::ready();
+    world.host.refuses_sign_in = Some("97");
+    world.host.orders = vec![3; 4_000];
+    world.command(OperatorCommand::Echo);
+    let before = world.till.status().next_stan;
+    world.run_for(6 * 3_600_000);
+    let tries = world.till.status().next_stan.number() - before.number();
+    assert!((6..=40).contains(&tries), "{tries} trace numbers in six hours");
+    world.host.refuses_sign_in = None;
+    world.host.orders.clear();
+    assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved, "an operator does not wait for it");
+}
+
 fn reversal_that_fails(host_code: &'static str) -> (World, Stan) {
     let mut world = World::ready();
     world.host.reversal_code = Some(host_code);
