@@ -20,6 +20,7 @@ pub use verify::Verification;
 use machine::MachineId;
 use machine::store::{AccountName, Append, Journal, Outcome, Store, StoreFault};
 use rusqlite::Connection;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use types::Currency;
 
@@ -51,6 +52,11 @@ impl SqliteStore {
         Self::open_with(path, Some(seal))
     }
 
+    /// Opens or makes a file of another of SQLite's virtual file systems, for proofs: a disk whose power goes.
+    pub fn open_in_vfs(path: &Path, vfs: &CStr) -> Result<Self, StoreFault> {
+        Ok(Self::around(schema::open_in_vfs(path, vfs)?, path, None))
+    }
+
     /// Opens an existing file for reading beside a running writer: `explain`, `verify`, exports.
     pub fn open_read_only(path: &Path, seal: Option<Box<dyn RecordSeal>>) -> Result<Self, StoreFault> {
         let connection = schema::open_read_only(path)?;
@@ -80,6 +86,11 @@ impl SqliteStore {
     /// Limits the database file to a number of pages, as a full disk would. For tests of what a full disk does.
     pub fn limit_pages(&mut self, pages: u32) -> Result<(), StoreFault> {
         self.connection.pragma_update(None, "max_page_count", pages).map_err(medium)
+    }
+
+    /// Lets a commit checkpoint after fewer pages in the log than [`CHECKPOINT_PAGES`]. For tests of what a cut checkpoint does.
+    pub fn checkpoint_after(&mut self, pages: u32) -> Result<(), StoreFault> {
+        self.connection.pragma_update(None, "wal_autocheckpoint", pages).map_err(medium)
     }
 
     fn refuse_after_fault(&self) -> Result<(), StoreFault> {

@@ -3,6 +3,7 @@
 use crate::{BUSY_TIMEOUT_MS, CHECKPOINT_PAGES, medium};
 use machine::store::StoreFault;
 use rusqlite::{Connection, OpenFlags};
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -65,15 +66,24 @@ CREATE TABLE balance (
 /// Opens or makes the file for the one writer.
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreFault> {
     let fresh = create_private(path).map_err(|error| in_file(path, &error))?;
-    let mut connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(medium)?;
-    connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(medium)?;
-    configure(&connection).map_err(medium)?;
-    prepare_tables(&mut connection)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = prepared(Connection::open_with_flags(path, flags).map_err(medium)?)?;
     if fresh {
         sync_folder(path).map_err(|error| in_file(path, &error))?;
     }
+    Ok(connection)
+}
+
+/// Opens or makes a file that is none of the operating system's.
+pub(crate) fn open_in_vfs(path: &Path, vfs: &CStr) -> Result<Connection, StoreFault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    prepared(Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(medium)?)
+}
+
+fn prepared(mut connection: Connection) -> Result<Connection, StoreFault> {
+    connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(medium)?;
+    configure(&connection).map_err(medium)?;
+    prepare_tables(&mut connection)?;
     Ok(connection)
 }
 

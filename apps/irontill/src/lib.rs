@@ -13,6 +13,7 @@ mod decode;
 mod demo;
 mod dukpt_devices;
 mod explain;
+mod flows;
 mod host;
 mod key_ceremony;
 mod key_office;

@@ -1,5 +1,6 @@
 //! `irontill sim`: the simulator.
 
+use crate::flows::Flows;
 use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -94,6 +95,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Plays scripted flows on the product's own stores, and lets their storage operations go wrong one after another.
+    Flows(Flows),
     /// Hunts planted bugs: a simulator that overlooks one of them proves nothing.
     Bugs {
         /// Only this one.
@@ -138,6 +141,7 @@ impl Simulate {
             Some(Action::Bugs { name, list, each, limit, json }) => {
                 return bugs(name.as_deref(), list, (each, limit), json);
             }
+            Some(Action::Flows(flows)) => return flows.run(),
             None => {}
         }
         let transactions = self.transactions.ok_or_else(|| Misuse("--transactions is needed".to_owned()))?;

@@ -8,6 +8,7 @@ mod auditor;
 mod canary;
 mod eye;
 mod faults;
+mod flows;
 mod host;
 mod hunt;
 pub mod lab;
@@ -17,6 +18,7 @@ mod random;
 mod replay;
 mod schedule;
 mod settlement_day;
+mod sqlite_node;
 mod store;
 mod terminal;
 mod witness;
@@ -25,6 +27,9 @@ mod world;
 pub use auditor::{Claim, Violation};
 pub use canary::Canary;
 pub use faults::{Faults, KINDS};
+pub use flows::{
+    Act, Cut, FLOWS, Flow, Node, Played, TORN_DRAWS, Tally, play, play_on_lying_disks, try_operations, try_recoveries,
+};
 pub use hunt::{Catch, hunt};
 pub use many::{Many, many};
 pub use random::Random;

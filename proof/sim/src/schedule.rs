@@ -42,6 +42,11 @@ impl<T> Schedule<T> {
         self.queue.push(Reverse((time_ms.max(self.now_ms), self.planned, place)));
     }
 
+    /// When the next event comes.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.queue.peek().map(|Reverse((time_ms, _, _))| *time_ms)
+    }
+
     /// Takes the next event and moves the clock to it.
     pub fn next(&mut self) -> Option<T> {
         let Reverse((time_ms, _, place)) = self.queue.pop()?;
@@ -61,6 +66,7 @@ mod tests {
         schedule.after(5, 'c');
         schedule.after(1, 'a');
         schedule.after(1, 'b');
+        assert_eq!(schedule.next_ms(), Some(1));
         assert_eq!(std::iter::from_fn(|| schedule.next()).collect::<String>(), "abc");
         assert_eq!(schedule.now_ms(), 5);
     }

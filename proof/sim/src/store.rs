@@ -1,12 +1,16 @@
 //! A disk that survives crashes: the store port in memory, atomic per append, with its own books.
 
 use crate::canary::Canary;
+use crate::sqlite_node::SqliteNode;
 use ledger::{Intent, MessageClass};
 use machine::frame::{self, ChainHead};
 use machine::store::{AccountName, Append, GuardFailure, Journal, Outcome, Row, Store, StoreFault};
 use machine::wire::Encode;
 use machine::{Durable, MachineId};
+use memory_disk::When;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use types::Currency;
 
 #[derive(Default, Debug, Clone)]
@@ -44,6 +48,8 @@ pub struct SimulatedStore {
     archive: Option<BTreeMap<MachineId, Vec<Vec<u8>>>>,
     /// What some planted bugs go back to.
     backup: Option<Box<SimulatedStore>>,
+    /// The product's own store, if this one only keeps its books: what counts is what it holds.
+    beneath: Option<Rc<RefCell<SqliteNode>>>,
 }
 
 /// One end of a hold in so many is dropped by [`Canary::StuckHolds`].
@@ -69,6 +75,37 @@ impl SimulatedStore {
     #[must_use]
     pub fn with_archive(self, wanted: bool) -> Self {
         Self { archive: wanted.then(BTreeMap::new), ..self }
+    }
+
+    /// Keeps the books of a real store; that one stores.
+    #[must_use]
+    pub fn above(self, node: Rc<RefCell<SqliteNode>>) -> Self {
+        Self { beneath: Some(node), ..self }
+    }
+
+    /// The power of the node goes, between two operations or because one went wrong.
+    pub fn lose_power(&mut self, left: When) {
+        if let Some(node) = &self.beneath {
+            node.borrow_mut().lose_power(left);
+        }
+    }
+
+    /// Power is back: the books say again what the real store holds.
+    pub fn reboot(&mut self) -> Result<(), StoreFault> {
+        let Some(node) = &self.beneath else { return Ok(()) };
+        let mut node = node.borrow_mut();
+        node.reboot()?;
+        let books = node.books(acquirer::SPACE_INTENT)?;
+        self.balances = books.balances;
+        self.statement = books.postings.into_iter().map(|(id, legs)| StatementLine { id, legs }).collect();
+        self.keys.insert(acquirer::SPACE_INTENT, books.facts);
+        Ok(())
+    }
+
+    /// What a full check of the real store finds wrong.
+    pub fn findings(&self) -> Vec<String> {
+        let Some(node) = &self.beneath else { return Vec::new() };
+        node.borrow().findings().unwrap_or_else(|fault| vec![fault.to_string()])
     }
 
     /// Every record of a machine, the first one first; none without an archive.
@@ -268,6 +305,15 @@ impl SimulatedStore {
 
 impl Store for SimulatedStore {
     fn append(&mut self, group: &[Append]) -> Result<Vec<Outcome>, StoreFault> {
+        if let Some(node) = &self.beneath {
+            let outcomes = node.borrow_mut().append(group)?;
+            for (append, outcome) in group.iter().zip(&outcomes) {
+                if matches!(outcome, Outcome::Durable(_)) {
+                    self.write(append);
+                }
+            }
+            return Ok(outcomes);
+        }
         let one = |append: &Append| match self.refusal(append) {
             Some(refusal) => {
                 self.leave_half(append, &refusal);
@@ -287,6 +333,9 @@ impl Store for SimulatedStore {
     }
 
     fn load(&mut self, machine: MachineId) -> Result<Journal, StoreFault> {
+        if let Some(node) = &self.beneath {
+            return node.borrow_mut().load(machine);
+        }
         let Some(chain) = self.chains.get(&machine) else { return Ok(Journal::default()) };
         let mut head = chain.base.unwrap_or_else(|| ChainHead::genesis(machine));
         let mut records = Vec::new();
@@ -306,10 +355,16 @@ impl Store for SimulatedStore {
     }
 
     fn find(&mut self, space: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
+        if let Some(node) = &self.beneath {
+            return node.borrow_mut().find(space, key);
+        }
         Ok(self.keys.get(space).and_then(|keys| keys.get(key)).cloned())
     }
 
     fn balance_minor(&mut self, account: &AccountName, currency: Currency) -> Result<i64, StoreFault> {
+        if let Some(node) = &self.beneath {
+            return node.borrow_mut().balance_minor(account, currency);
+        }
         Ok(self.balance(account, currency))
     }
 }

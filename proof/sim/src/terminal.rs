@@ -7,6 +7,8 @@ use crate::store::SimulatedStore;
 use card::{Card, Personalisation};
 use driver::{Halt, Interrupt, Line, SingleDriver};
 use machine::Tick;
+use machine::store::StoreFault;
+use memory_disk::When;
 use ped::Ped;
 use till::Till;
 use vault_soft::LocalKeys;
@@ -112,11 +114,23 @@ impl Terminal {
         }
     }
 
-    /// Switches it on: both machines come from their journals.
-    pub fn power_on(&mut self) {
+    /// Its disks are real stores instead.
+    pub fn set_journals(&mut self, till: SimulatedStore, ped: SimulatedStore) {
+        (self.till_journal, self.ped_journal) = (till, ped);
+    }
+
+    /// What full checks of its real stores find wrong.
+    pub fn findings(&self) -> Vec<String> {
+        [self.till_journal.findings(), self.ped_journal.findings()].concat()
+    }
+
+    /// Switches it on: both machines come from their journals. `Err` means that the power went again.
+    pub fn power_on(&mut self) -> Result<(), ()> {
         let (till_config, mut ped_config) = (self.till_config.clone(), self.ped_config.clone());
         ped_config.explains &= self.life < EXPLAINING_LIVES;
         let plant = &self.plant;
+        self.till_journal.reboot().map_err(drop)?;
+        self.ped_journal.reboot().map_err(drop)?;
         let till = SingleDriver::open(
             &mut self.till_journal,
             Till::machine_id(),
@@ -128,14 +142,17 @@ impl Terminal {
             SingleDriver::open(&mut self.ped_journal, Ped::machine_id(), ped::Record::is_snapshot, |records, last| {
                 Ped::restore(ped_config, vault, plant.ped_remembers(records), last)
             });
-        self.till = Some(till.expect("a simulated journal is sound"));
-        self.ped = Some(ped.expect("a simulated journal is sound"));
+        self.till = sound(till)?;
+        self.ped = sound(ped)?;
         self.up = true;
         self.wake_planned_ms = None;
+        Ok(())
     }
 
-    /// Loses power: everything in memory is gone.
-    pub fn cut(&mut self) {
+    /// Loses power: everything in memory is gone, and of what was not yet synced on its disks more or less.
+    pub fn cut(&mut self, left: When) {
+        self.till_journal.lose_power(left);
+        self.ped_journal.lose_power(left);
         self.life += 1;
         self.up = false;
         self.till = None;
@@ -190,7 +207,7 @@ impl Terminal {
         };
         match result {
             Ok(effects) => Ok(effects),
-            Err(Halt::Interrupted(_)) => Err(()),
+            Err(Halt::Interrupted(_) | Halt::Store(StoreFault::Medium(_))) => Err(()),
             Err(other) => panic!("a terminal stopped: {other}"),
         }
     }
@@ -231,6 +248,18 @@ impl Terminal {
             |records, last| Till::restore(config, records, last),
         );
         replayed.expect("a simulated journal is sound").machine().state() == live
+    }
+}
+
+/// A machine that was opened, or no power; a journal that cannot be read is a bug.
+fn sound<M: machine::Machine>(opened: Result<SingleDriver<M>, Halt>) -> Result<Option<SingleDriver<M>>, ()>
+where
+    M::Record: machine::wire::Encode,
+{
+    match opened {
+        Ok(driver) => Ok(Some(driver)),
+        Err(Halt::Store(StoreFault::Medium(_))) => Err(()),
+        Err(other) => panic!("a simulated journal is sound: {other}"),
     }
 }
 

@@ -4,6 +4,7 @@ mod hosts;
 mod network;
 mod outcomes;
 mod rotation;
+mod script;
 mod set_up;
 mod shoppers;
 mod terminals;
@@ -27,6 +28,7 @@ use machine::Tick;
 use pedlink::OpaqueFrame;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use till::{AuthorisationReference, OperatorCommand};
 use types::{Amount, BatchNumber, InstitutionId, LocalDate, Rrn, Stan, TerminalId};
@@ -106,6 +108,8 @@ pub struct Plan {
     pub settles: bool,
 }
 
+pub(crate) use script::{Nodes, Script};
+
 pub(crate) struct World {
     plan: Plan,
     faults: Faults,
@@ -145,6 +149,8 @@ pub(crate) struct World {
     /// Totals on the terminals' settlement slips: debits and credits, minor units.
     pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
+    /// What is done instead of what shoppers would do.
+    script: Option<Script>,
     listener: Option<Listener>,
     stops_at: Until,
     lines_told: usize,
@@ -174,6 +180,15 @@ impl vault_soft::Clock for Moving {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
+        Self::with(plan, None)
+    }
+
+    /// A world that plays a script: one terminal, on the script's stores.
+    pub(crate) fn scripted(plan: Plan, script: Script) -> anyhow::Result<Self> {
+        Self::with(plan, Some(script))
+    }
+
+    fn with(plan: Plan, script: Option<Script>) -> anyhow::Result<Self> {
         let mut random = Random::new(plan.seed);
         let entropy = SeededEntropy(Mutex::new(random.fork()));
         let secrets = lab::vault_secrets(&entropy)?;
@@ -191,6 +206,10 @@ impl World {
         let hosts = (0..HOSTS)
             .map(|_| Host::new(Arc::clone(&config), issuer.clone(), host_keys.clone(), plan.canary))
             .collect();
+        let mut store = SimulatedStore::with(plan.canary).unsealed(is_unsealed(&plan)).with_archive(plan.settles);
+        if let Some(script) = &script {
+            store = store.above(Rc::clone(&script.nodes.host));
+        }
         let mut world = Self {
             plan,
             faults: plan.faults,
@@ -198,7 +217,7 @@ impl World {
             power: random.fork(),
             shoppers: random.fork(),
             schedule: Schedule::default(),
-            store: SimulatedStore::with(plan.canary).unsealed(is_unsealed(&plan)).with_archive(plan.settles),
+            store,
             cards: Random::new(plan.seed ^ REAL_CARD_SALT),
             hosts,
             terminals: Vec::new(),
@@ -226,13 +245,14 @@ impl World {
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
             slips: BTreeMap::new(),
             history: Sha256::new(),
+            script,
             listener: None,
             stops_at: Until::End,
             lines_told: 0,
             events: 0,
             outcomes: BTreeMap::new(),
         };
-        let terminals = random.between(2, 8);
+        let terminals = if world.script.is_some() { 1 } else { random.between(2, 8) };
         world.set_up(&vault, terminals, &mut random)?;
         Ok(world)
     }
@@ -422,10 +442,7 @@ impl World {
             }
             Happening::KeyRotation { index } => self.rotate_keys(index),
             Happening::MasterKeyConfirmed { index, order } => self.master_key_confirmed(index, order),
-            Happening::HostRestart { host } => {
-                self.hosts[host].up = true;
-                self.note("host up", &[]);
-            }
+            Happening::HostRestart { host } => self.host_restarts(host),
         }
     }
 

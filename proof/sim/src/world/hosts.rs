@@ -3,6 +3,7 @@
 use super::{Happening, World};
 use crate::host::Ask;
 use driver::{Address, WorkDone, perform};
+use memory_disk::When;
 
 impl World {
     pub(super) fn plan_host(&mut self, host: usize, at_ms: u64) {
@@ -21,13 +22,40 @@ impl World {
         }
         let cut = self.faults.host_crash > 0 && self.power.chance(self.faults.host_crash);
         if cut {
-            self.hosts[host].cut();
             self.store.host_cut(self.peers.iter().map(|peer| machine::MachineId::of_terminal(peer.terminal)));
-            self.note("host cut", &[]);
-            let delay = self.power.between(200, 30_000);
-            self.schedule.after(delay, Happening::HostRestart { host });
+            self.cut_host(host);
         }
         !cut
+    }
+
+    fn cut_host(&mut self, host: usize) {
+        self.hosts[host].cut();
+        self.note("host cut", &[]);
+        let delay = self.power.between(200, 30_000);
+        self.schedule.after(delay, Happening::HostRestart { host });
+    }
+
+    /// The disk that the host processes share is gone, and they with it.
+    fn cut_hosts(&mut self) {
+        let left = self.script.as_ref().map_or(When::After, |script| script.left);
+        self.store.lose_power(left);
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].up {
+                self.cut_host(host);
+            }
+        }
+    }
+
+    pub(super) fn host_restarts(&mut self, host: usize) {
+        // The first process that comes back finds the disk again.
+        if self.hosts.iter().all(|host| !host.up) && self.store.reboot().is_err() {
+            let left = self.script.as_ref().map_or(When::After, |script| script.left);
+            self.store.lose_power(left);
+            let delay = self.power.between(200, 30_000);
+            return self.schedule.after(delay, Happening::HostRestart { host });
+        }
+        self.hosts[host].up = true;
+        self.note("host up", &[]);
     }
 
     pub(super) fn host_decides(&mut self, host: usize, life: u64) {
@@ -53,7 +81,7 @@ impl World {
             return;
         }
         let Some(work) = self.hosts[host].take_work() else { return };
-        let done = perform(&work, &mut self.store).expect("a simulated store writes");
+        let Ok(done) = perform(&work, &mut self.store) else { return self.cut_hosts() };
         self.schedule.after(1, Happening::HostWritten { host, life, done });
     }
 

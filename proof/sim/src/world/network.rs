@@ -28,7 +28,10 @@ impl World {
         if self.faults.refused > 0 && self.network.chance(self.faults.refused) {
             return self.schedule.after(50, Happening::LineFails { index, life, exchange, sent_any: false });
         }
-        let copies = self.copies();
+        let copies = match self.script.as_mut().and_then(|script| script.requests.pop_front()) {
+            Some(copies) => copies,
+            None => self.copies(),
+        };
         for _ in 0..copies {
             self.connections_made += 1;
             let connection = self.connections_made;
@@ -65,7 +68,10 @@ impl World {
         let Some((index, life, exchange)) = self.connections.remove(&connection) else { return };
         let length = u16::try_from(frame.len()).expect("a bounded frame").to_be_bytes();
         let whole = [&length[..], frame].concat();
-        let copies = self.copies();
+        let copies = match self.script.as_mut().and_then(|script| script.responses.pop_front()) {
+            Some(copies) => copies,
+            None => self.copies(),
+        };
         for _ in 0..copies {
             let delay = self.delay();
             self.schedule.after(delay, Happening::ResponseArrives { index, life, exchange, frame: whole.clone() });

@@ -38,6 +38,9 @@ impl World {
     }
 
     pub(super) fn plan_key_rotation(&mut self, index: usize) {
+        if self.script.is_some() {
+            return;
+        }
         let delay = self.shoppers.between(20_000, KEY_ROTATION_MS_MAX);
         self.schedule.after(delay, Happening::KeyRotation { index });
     }
@@ -56,6 +59,12 @@ impl World {
         if self.shoppers.chance(500_000) {
             return self.soon(index, life, 1, Waiting::Till(till::Event::Operator(OperatorCommand::SignIn)));
         }
+        self.order_master_key(index);
+    }
+
+    /// An operator gives the terminal a newer master key.
+    pub(super) fn order_master_key(&mut self, index: usize) {
+        let life = self.terminals[index].life;
         let terminal = self.peers[index].terminal;
         let version = self.host_master_key(index).header().version + 1;
         let key = make_master_key(&mut self.administration, terminal, version).expect("a vault that makes keys");

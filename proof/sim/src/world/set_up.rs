@@ -5,12 +5,14 @@ use crate::canary::Canary;
 use crate::host::load_card;
 use crate::lab::TestIssuer;
 use crate::random::Random;
+use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Wallet, numbered};
 use acquirer::{Enrolment, PeerIdentity};
 use card::AuthenticationMethod;
 use driver::perform;
 use keys::Caller;
 use ped::PedConfig;
+use std::rc::Rc;
 use std::sync::Arc;
 use types::{Currency, MerchantId, TerminalId};
 use vault_soft::{LocalKeys, SoftVault};
@@ -45,7 +47,12 @@ impl World {
             // Explanations cost half of a run. They move no money, but the first terminal of some worlds gives them.
             ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
             let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
-            self.terminals.push(Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan)));
+            let mut made = Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan));
+            if let Some(script) = &self.script {
+                let above = |node| SimulatedStore::default().unsealed(true).above(node);
+                made.set_journals(above(Rc::clone(&script.nodes.till)), above(Rc::clone(&script.nodes.ped)));
+            }
+            self.terminals.push(made);
             self.refundable.push(Vec::new());
             self.authorised.push(Vec::new());
             self.ending.push(None);

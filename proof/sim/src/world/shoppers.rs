@@ -25,6 +25,9 @@ const OPENING_MS_MAX: u64 = 600_000;
 impl World {
     /// One shopper at a time stands before a terminal: planning the next one sends away whoever was planned before.
     pub(super) fn plan_shopper(&mut self, index: usize, delay_ms: u64) {
+        if self.script.is_some() {
+            return;
+        }
         self.terminals[index].shoppers_planned += 1;
         let turn = self.terminals[index].shoppers_planned;
         self.schedule.after(delay_ms, Happening::Shopper { index, turn });

@@ -2,6 +2,7 @@
 
 use super::{Happening, World};
 use crate::terminal::{Effect, Waiting};
+use memory_disk::When;
 use ped::{CardGone, PinEntry};
 use types::{Pin, SecretBytes};
 
@@ -11,7 +12,9 @@ impl World {
         if terminal.up {
             return;
         }
-        terminal.power_on();
+        if terminal.power_on().is_err() {
+            return self.cut_power(index);
+        }
         let life = terminal.life;
         self.note("power on", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         self.soon(index, life, 1, Waiting::Ped(ped::Event::PowerOn));
@@ -28,7 +31,8 @@ impl World {
     }
 
     fn cut_power(&mut self, index: usize) {
-        self.terminals[index].cut();
+        let left = self.script.as_ref().map_or(When::After, |script| script.left);
+        self.terminals[index].cut(left);
         self.note("power cut", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         let delay = self.power.between(500, 60_000);
         self.schedule.after(delay, Happening::TerminalRestart { index });
@@ -96,6 +100,7 @@ impl World {
         let terminal = &mut self.terminals[index];
         let wallet = &mut terminal.wallets[terminal.in_reader];
         let removed = self.faults.card_removed > 0 && self.shoppers.chance(self.faults.card_removed);
+        let removed = removed || self.script.as_mut().is_some_and(|script| script.is_pulled(&effect));
         let (delay_ms, event) = match effect {
             ped::Effect::ToTill(reply) => {
                 if let pedlink::PedReply::WorkingKeysLoaded { loaded } = reply {
