@@ -19,6 +19,7 @@ mod key_ceremony;
 mod key_office;
 mod key_reports;
 mod keyboard;
+mod lines;
 mod load;
 mod pay;
 mod published;
@@ -26,6 +27,7 @@ mod rotation;
 mod settle;
 mod simulate;
 mod system;
+mod tampered_line;
 mod till_point;
 mod verdict;
 
@@ -62,6 +64,8 @@ enum Command {
     Host(host::HostCommand),
     /// Terminals that really sign in and pay.
     Load(load::Load),
+    /// Every message over a line that goes wrong at every byte, and what must be true afterwards.
+    Lines(lines::Lines),
     /// Benchmarks with their limits measured in the same run.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -100,6 +104,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Explain(explain) => explain.run(),
         Command::Host(host) => host.run(),
         Command::Load(load) => load.run(),
+        Command::Lines(lines) => lines.run(),
         Command::Bench(bench) => bench.run(),
         Command::Keys(keys) => keys.run(),
         Command::Sim(simulate) => simulate.run(),

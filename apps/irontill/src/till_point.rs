@@ -117,8 +117,14 @@ impl TillPoint {
             server_name: "localhost".to_owned(),
             tls,
             keep_connection: true,
-            limits: ClientLimits::default(),
+            limits: self.client_limits(),
         })
+    }
+
+    /// Who does not wait long for an answer does not wait longer for a connection.
+    fn client_limits(&self) -> ClientLimits {
+        let usual = ClientLimits::default();
+        ClientLimits { connect_timeout_ms: usual.connect_timeout_ms.min(self.response_timeout_ms), ..usual }
     }
 
     fn enrol(&self, system: &Folder, custody: &Custody) -> anyhow::Result<()> {
