@@ -38,7 +38,7 @@ pub struct Simulate {
     /// Payments that shoppers begin.
     #[arg(long)]
     transactions: Option<u64>,
-    /// `none`, `all`, or some of: loss, duplicate, late, reorder, refused, terminal-crash, host-crash, keys, card, conflict.
+    /// `none`, `all`, or some of: loss, duplicate, late, reorder, refused, terminal-crash, host-crash, keys, card, conflict, clock.
     #[arg(long, default_value = "all")]
     faults: String,
     /// Plants a bug; `irontill sim bugs --list` names them.

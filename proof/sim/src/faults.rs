@@ -25,11 +25,24 @@ pub struct Faults {
     pub card_removed: u32,
     /// Another host writes first: an append conflicts and the machine is reloaded.
     pub conflict: u32,
+    /// A terminal's clock stands elsewhere when it is switched on; a twentieth of it with each command too.
+    pub clock_jump: u32,
 }
 
 /// Kinds that `--faults` names.
-pub const KINDS: &[&str] =
-    &["loss", "duplicate", "late", "reorder", "refused", "terminal-crash", "host-crash", "keys", "card", "conflict"];
+pub const KINDS: &[&str] = &[
+    "loss",
+    "duplicate",
+    "late",
+    "reorder",
+    "refused",
+    "terminal-crash",
+    "host-crash",
+    "keys",
+    "card",
+    "conflict",
+    "clock",
+];
 
 impl Faults {
     /// Nothing goes wrong.
@@ -44,6 +57,7 @@ impl Faults {
         key_outage: 0,
         card_removed: 0,
         conflict: 0,
+        clock_jump: 0,
     };
 
     /// Draws a mix of every kind: for each seed some kinds are wild, some rare, some absent.
@@ -57,6 +71,7 @@ impl Faults {
         let (terminal_crash, host_crash) = (draw(1_500), draw(1_000));
         let (key_outage, card_removed, conflict) = (draw(20_000), draw(4_000), draw(8_000));
         let delay_ms_max = *random.pick(&[40, 400, 4_000, 20_000]);
+        let clock_jump = *random.pick(&[0, 20_000, 200_000]);
         Self {
             loss,
             duplicate,
@@ -68,6 +83,7 @@ impl Faults {
             key_outage,
             card_removed,
             conflict,
+            clock_jump,
         }
     }
 
@@ -98,6 +114,7 @@ impl Faults {
             "host-crash" => self.host_crash = at_least(drawn.host_crash, 300),
             "keys" => self.key_outage = at_least(drawn.key_outage, 5_000),
             "card" => self.card_removed = at_least(drawn.card_removed, 1_000),
+            "clock" => self.clock_jump = at_least(drawn.clock_jump, 100_000),
             "conflict" => self.conflict = at_least(drawn.conflict, 5_000),
             other => {
                 return Err(format!("unknown fault {other:?}; expected none, all, or some of {}", KINDS.join(",")));

@@ -54,6 +54,8 @@ pub struct Terminal {
     pub in_reader: usize,
     /// Whether the shopper types a wrong PIN this time.
     pub mistypes: bool,
+    /// How far its clock is from the right time, in milliseconds.
+    pub clock_off_ms: i64,
     /// When the machines want to be woken next, as planned.
     pub wake_planned_ms: Option<u64>,
     /// Counts shoppers planned: only the newest one comes.
@@ -102,6 +104,7 @@ impl Terminal {
             wallets,
             in_reader: 0,
             mistypes: false,
+            clock_off_ms: 0,
             wake_planned_ms: None,
             shoppers_planned: 0,
             till_config,

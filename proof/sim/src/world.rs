@@ -50,6 +50,8 @@ const LOOSE_PERCENT: u32 = 1_000;
 const SEALED_WORLDS: u64 = 16;
 /// Keeps the draw of real cards apart from all others.
 const REAL_CARD_SALT: u64 = 0xCA2D_0F25;
+/// Keeps the draws of clocks apart from all others.
+const CLOCK_SALT: u64 = 0xC10C_0FF5;
 /// Host processes that share the disk.
 const HOSTS: usize = 2;
 
@@ -119,6 +121,7 @@ pub(crate) struct World {
     schedule: Schedule<Happening>,
     store: SimulatedStore,
     cards: Random,
+    clocks: Random,
     hosts: Vec<Host>,
     terminals: Vec<Terminal>,
     peers: Vec<PeerIdentity>,
@@ -219,6 +222,7 @@ impl World {
             schedule: Schedule::default(),
             store,
             cards: Random::new(plan.seed ^ REAL_CARD_SALT),
+            clocks: Random::new(plan.seed ^ CLOCK_SALT),
             hosts,
             terminals: Vec::new(),
             peers: Vec::new(),

@@ -87,6 +87,7 @@ impl World {
         let wallet = self.shoppers.below(WALLETS);
         self.terminals[index].in_reader = usize::try_from(wallet).expect("few wallets");
         self.terminals[index].mistypes = self.shoppers.chance(30_000);
+        self.clock_may_jump(index, self.faults.clock_jump / 20);
         self.begun += 1;
         match drawn {
             0..=9 => self.draw_void(index),

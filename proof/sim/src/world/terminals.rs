@@ -2,11 +2,35 @@
 
 use super::{Happening, World};
 use crate::terminal::{Effect, Waiting};
+use machine::Tick;
 use memory_disk::When;
 use ped::{CardGone, PinEntry};
 use types::{Pin, SecretBytes};
 
+/// Farthest that a clock jumps: ten years, in milliseconds.
+const CLOCK_JUMP_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
+/// Farthest of its small jumps: a day, in milliseconds.
+const CLOCK_STEP_MS_MAX: u64 = 24 * 3_600_000;
+
 impl World {
+    /// The time by a terminal's own clock.
+    fn terminal_now(&self, index: usize) -> Tick {
+        let Tick { monotonic_ms, wall_ms } = self.now();
+        Tick { monotonic_ms, wall_ms: wall_ms.saturating_add_signed(self.terminals[index].clock_off_ms) }
+    }
+
+    /// With some chance a clock stands years or hours from the right time, before or behind it, or is right again.
+    pub(super) fn clock_may_jump(&mut self, index: usize, millionths: u32) {
+        if millionths == 0 || !self.clocks.chance(millionths) {
+            return;
+        }
+        let most = *self.clocks.pick(&[0, CLOCK_STEP_MS_MAX, CLOCK_JUMP_MS_MAX]);
+        let off_ms = i64::try_from(self.clocks.between(0, most)).expect("ten years");
+        let off_ms = if self.clocks.chance(500_000) { -off_ms } else { off_ms };
+        self.terminals[index].clock_off_ms = off_ms;
+        self.note("clock", &off_ms.to_be_bytes());
+    }
+
     pub(super) fn power_on(&mut self, index: usize) {
         let terminal = &mut self.terminals[index];
         if terminal.up {
@@ -16,6 +40,7 @@ impl World {
             return self.cut_power(index);
         }
         let life = terminal.life;
+        self.clock_may_jump(index, self.faults.clock_jump);
         self.note("power on", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         self.soon(index, life, 1, Waiting::Ped(ped::Event::PowerOn));
         self.soon(index, life, 2, Waiting::Till(till::Event::PowerOn));
@@ -39,7 +64,7 @@ impl World {
     }
 
     pub(super) fn terminal_handles(&mut self, index: usize, life: u64, waiting: Waiting) {
-        let now = self.now();
+        let now = self.terminal_now(index);
         let terminal = &mut self.terminals[index];
         if terminal.life != life || !terminal.up {
             return;
