@@ -77,14 +77,14 @@ impl SqliteNode {
         self.disk.lie();
     }
 
-    /// Whether the operation that was planned has gone wrong.
+    /// Whether the operation that was planned has gone wrong. A checkpoint that is refused takes nobody's power.
     pub fn has_failed(&self) -> bool {
-        self.recovered_at.is_some()
+        self.recovered_at.is_some() || (self.armed && !self.disk.is_planned())
     }
 
     /// Whether the operation of the recovery has gone wrong as well.
     pub fn has_failed_twice(&self) -> bool {
-        self.has_failed() && self.at_recovery.is_none() && !self.disk.is_planned()
+        self.recovered_at.is_some() && self.at_recovery.is_none() && !self.disk.is_planned()
     }
 
     /// Operations since the power came back for the first time.
