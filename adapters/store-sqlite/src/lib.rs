@@ -14,7 +14,7 @@ mod seal;
 mod verify;
 
 pub use query::{Balance, Fact, JournalEntry, MachineSummary, PostedLeg, PostingSummary};
-pub use seal::{RecordSeal, SealRefused};
+pub use seal::{RecordSeal, SEAL_OVERHEAD_BYTES_MAX, SealRefused};
 pub use verify::Verification;
 
 use machine::MachineId;

@@ -35,8 +35,8 @@ use zeroize::Zeroizing;
 
 /// Most random bytes in one answer.
 const RANDOM_BYTES_MAX: u16 = 256;
-/// Most bytes that are sealed at once.
-const SEAL_BYTES_MAX: usize = 1 << 16;
+/// Most bytes that are sealed at once: whatever a journal takes as one record.
+const SEAL_BYTES_MAX: usize = machine::wire::BYTES_MAX;
 /// Most bytes of a label.
 const LABEL_BYTES_MAX: usize = 256;
 /// Most bytes under one MAC: far above any frame.

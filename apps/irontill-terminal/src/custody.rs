@@ -138,3 +138,20 @@ impl RecordSeal for JournalSeal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_record_that_a_journal_takes_can_be_sealed() {
+        let mut key = [7; vault_soft::MASTER_KEY_BYTES];
+        let seal = Custody::around(MasterSecrets::from_master_key(types::Secret::take(&mut key))).seal();
+        let plain = vec![5; machine::wire::BYTES_MAX - store_sqlite::SEAL_OVERHEAD_BYTES_MAX];
+        let till = MachineId::new("till").unwrap();
+        let sealed = seal.seal(till, 1, &plain);
+        assert!(sealed.len() <= machine::wire::BYTES_MAX);
+        assert_eq!(seal.open(till, 1, &sealed).unwrap(), plain);
+        assert!(seal.open(till, 2, &sealed).is_err());
+    }
+}

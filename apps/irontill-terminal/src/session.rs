@@ -141,6 +141,7 @@ impl Terminal {
         self.work(observer)?;
         self.outcomes.clear();
         self.receipts.clear();
+        self.wake_due(observer)?;
         self.queue.push_back(Waiting::Till(Box::new(till::Event::Operator(command))));
         loop {
             self.work(observer)?;
@@ -162,12 +163,13 @@ impl Terminal {
         let end = Instant::now() + limit;
         loop {
             self.work(observer)?;
+            // What is due comes even if nothing is pending: a snapshot behind a settlement.
+            self.wake_due(observer)?;
             let done = self.till().is_idle() && self.till().pending().is_empty();
             if done || Instant::now() >= end {
                 return Ok(std::mem::take(&mut self.outcomes));
             }
             std::thread::sleep(Duration::from_millis(10));
-            self.wake_due(observer)?;
         }
     }
 

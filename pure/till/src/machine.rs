@@ -19,6 +19,9 @@ use types::{Amount, BatchNumber, CivilTime, Stan};
 /// Records without a snapshot after which an empty batch is taken as the occasion for one.
 const SNAPSHOT_AFTER_RECORDS: u64 = 256;
 
+/// Largest snapshot in bytes, well below what a record may have.
+const SNAPSHOT_BYTES_MAX: usize = machine::wire::BYTES_MAX / 2;
+
 /// Longest pause before an order that the host itself refuses is tried again, in milliseconds: one hour.
 const ORDER_RETRY_MS_MAX: u64 = 3_600_000;
 /// Doublings after which the pause grows no more, so that no shift runs out of its bits.
@@ -484,8 +487,11 @@ impl Till {
         if due(self.snapshot_due_ms) {
             // Alone in its batch, so that a store can begin a journal with it.
             self.snapshot_due_ms = None;
-            let state = Box::new(self.state.clone());
-            return self.note(turn, Record::Snapshot { state });
+            let snapshot = Record::Snapshot { state: Box::new(self.state.clone()) };
+            // One that comes late may find a batch full of traces. The next close orders another.
+            if snapshot.to_bytes().len() <= SNAPSHOT_BYTES_MAX {
+                return self.note(turn, snapshot);
+            }
         }
         if due(self.activity_deadline_ms) {
             return self.time_out(turn);

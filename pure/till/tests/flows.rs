@@ -3,6 +3,7 @@
 
 mod world;
 
+use machine::wire::Encode;
 use pedlink::{CardDecision, CardFailure};
 use till::{
     Config, Copy, HostProof, HostVerdict, Operation, OperatorCommand, OutcomeStatus, Pending, Receipt, Screen,
@@ -424,6 +425,27 @@ fn a_sign_in_that_the_host_orders_and_refuses_is_tried_ever_more_seldom() {
     world.host.refuses_sign_in = None;
     world.host.orders.clear();
     assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved, "an operator does not wait for it");
+}
+
+#[test]
+fn a_snapshot_that_comes_late_never_outgrows_a_record() {
+    let mut world = World::ready();
+    let snapshots = |world: &World| {
+        let records = world.journal.iter().map(|bytes| till::Record::from_bytes(bytes).unwrap());
+        records.filter(till::Record::is_snapshot).count()
+    };
+    assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved);
+    world.command(OperatorCommand::Settle);
+    // Nobody wakes the till before it has sold again, and again, with much to tell.
+    world.ped.chatter_bytes = 60_000;
+    (0..40).for_each(|_| assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved));
+    let before = snapshots(&world);
+    world.run_for(1_000);
+    assert!(world.journal.iter().all(|record| record.len() < machine::wire::BYTES_MAX));
+    assert_eq!(snapshots(&world), before, "with so much in it, it waits for the next close");
+    world.command(OperatorCommand::Settle);
+    world.run_for(1_000);
+    assert_eq!(snapshots(&world), before + 1);
 }
 
 fn reversal_that_fails(host_code: &'static str) -> (World, Stan) {

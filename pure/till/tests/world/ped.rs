@@ -49,6 +49,8 @@ pub struct TestPed {
     pub no_master_key: bool,
     /// Lets an answer through that lacks its MAC, as no sound PED does.
     pub lenient: bool,
+    /// Bytes of what it tells of a card beside the rest.
+    pub chatter_bytes: usize,
     session: Option<u32>,
     last_session: u32,
 }
@@ -144,7 +146,8 @@ impl TestPed {
                 signature: self.card.signature,
             }),
         };
-        Some(PedReply::CardRead { session, result, trace: trace("apdu", "SELECT") })
+        let told = format!("SELECT{}", "·".repeat(self.chatter_bytes / 2));
+        Some(PedReply::CardRead { session, result, trace: trace("apdu", &told) })
     }
 
     fn complete(&self, mut request: Request, account: &AccountPart) -> PedReply {
