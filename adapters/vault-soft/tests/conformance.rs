@@ -590,7 +590,7 @@ fn too_much_is_refused() {
     let world = world();
     let refused = |command| refusal(&one(&world.ped, Caller::Ped, command));
     assert_eq!(refused(Command::Random { count: 257 }), Some(Refusal::Parameter));
-    let long = Command::Seal { label: Vec::new(), plaintext: SecretBytes::new(vec![0; 70_000]) };
+    let long = Command::Seal { label: Vec::new(), plaintext: SecretBytes::new(vec![0; machine::wire::BYTES_MAX + 1]) };
     assert_eq!(refused(long), Some(Refusal::Parameter));
     let long = Command::Seal { label: vec![0; 300], plaintext: SecretBytes::default() };
     assert_eq!(refused(long), Some(Refusal::Parameter));
