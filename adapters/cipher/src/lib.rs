@@ -3,7 +3,7 @@
 //! * **Duty:** [`FastAesKey`] and [`FastSm4Key`]: the same ciphers as `paycrypto`'s, several times as fast where the
 //!   processor can (AES-NI; GFNI with AVX2 or AVX-512), found out at run time; elsewhere `paycrypto`'s own. Without
 //!   tables, so their time does not depend on keys or data.
-//! * **Knows:** instruction sets. The only file of the workspace with `unsafe` in it is `x86.rs`.
+//! * **Knows:** instruction sets. The only file of this crate with `unsafe` in it is `x86.rs`.
 //! * **Never:** decides what a key is for, keeps one longer than its owner does, prints one.
 //! * **Start here:** [`FastAesKey::new`], [`FastSm4Key::new`].
 //!

@@ -247,39 +247,32 @@ impl Medium {
         if !create {
             return Err(Refused::NoFile);
         }
-        match self.verdict()? {
-            Verdict::Go => {}
-            Verdict::Fail(When::Refused) => return Err(Refused::Fault),
-            Verdict::Fail(when) => {
-                if when == When::After {
-                    self.files.insert(name.to_owned(), Contents::default());
-                }
-                self.dead = Some(when);
-                return Err(Refused::NoPower);
-            }
-        }
-        self.files.insert(name.to_owned(), Contents::default());
-        Ok(())
+        self.change_names(|files| drop(files.insert(name.to_owned(), Contents::default())))
     }
 
     pub(crate) fn delete(&mut self, name: &str) -> Result<(), Refused> {
-        let verdict = self.verdict()?;
-        if !self.files.contains_key(name) {
+        if self.has_power() && !self.files.contains_key(name) {
             return Err(Refused::NoFile);
         }
-        match verdict {
-            Verdict::Go => {}
-            Verdict::Fail(When::Refused) => return Err(Refused::Fault),
+        self.change_names(|files| drop(files.remove(name)))
+    }
+
+    /// A name is made or goes whole, and at once for good.
+    fn change_names(&mut self, change: impl FnOnce(&mut BTreeMap<String, Contents>)) -> Result<(), Refused> {
+        match self.verdict()? {
+            Verdict::Go => {
+                change(&mut self.files);
+                Ok(())
+            }
+            Verdict::Fail(When::Refused) => Err(Refused::Fault),
             Verdict::Fail(when) => {
                 if when == When::After {
-                    self.files.remove(name);
+                    change(&mut self.files);
                 }
                 self.dead = Some(when);
-                return Err(Refused::NoPower);
+                Err(Refused::NoPower)
             }
         }
-        self.files.remove(name);
-        Ok(())
     }
 
     pub(crate) fn exists(&self, name: &str) -> bool {

@@ -168,8 +168,9 @@ impl Lines {
         tally.tried = 0;
         let ways = [(Way::ToHost, tally.to_host), (Way::ToTerminal, tally.to_terminal)];
         for (way, length) in ways {
-            for trick in Trick::ALL {
-                for behind in (0..length).filter(|behind| behind % self.stride == trick as u64 % self.stride) {
+            // Each trick begins one byte later, so that with a stride they strike at different bytes.
+            for (first, trick) in (0..self.stride).cycle().zip(Trick::ALL) {
+                for behind in (first..length).step_by(usize::try_from(self.stride)?) {
                     place.try_once(message, Some(Plan { way, behind, trick }), &mut tally)?;
                 }
             }

@@ -3,7 +3,6 @@
 use super::{Happening, World};
 use crate::host::Ask;
 use driver::{Address, WorkDone, perform};
-use memory_disk::When;
 
 impl World {
     pub(super) fn plan_host(&mut self, host: usize, at_ms: u64) {
@@ -37,7 +36,7 @@ impl World {
 
     /// The disk that the host processes share is gone, and they with it.
     fn cut_hosts(&mut self) {
-        let left = self.script.as_ref().map_or(When::After, |script| script.left);
+        let left = self.left_by_cut();
         self.store.lose_power(left);
         for host in 0..self.hosts.len() {
             if self.hosts[host].up {
@@ -49,7 +48,7 @@ impl World {
     pub(super) fn host_restarts(&mut self, host: usize) {
         // The first process that comes back finds the disk again.
         if self.hosts.iter().all(|host| !host.up) && self.store.reboot().is_err() {
-            let left = self.script.as_ref().map_or(When::After, |script| script.left);
+            let left = self.left_by_cut();
             self.store.lose_power(left);
             let delay = self.power.between(200, 30_000);
             return self.schedule.after(delay, Happening::HostRestart { host });

@@ -47,6 +47,11 @@ impl Script {
 }
 
 impl World {
+    /// What is left of what was not synced when a node loses its power: all of it, unless a script says otherwise.
+    pub(super) fn left_by_cut(&self) -> When {
+        self.script.as_ref().map_or(When::After, |script| script.left)
+    }
+
     /// Everything that is planned happens, until the world is at rest.
     pub(crate) fn settle_down(&mut self) {
         let begun_ms = self.schedule.now_ms();

@@ -36,7 +36,7 @@ impl World {
         random.fill(&mut seed);
         let mut lab = TestIssuer::set_up(&mut administration, &seed)?;
         for number in 1..=terminals {
-            self.enrol(vault, &mut administration, number)?;
+            self.enrol(&mut administration, number)?;
             let wallets = self.wallets(&mut administration, &mut lab, number, random)?;
             let peer = self.peers[self.peers.len() - 1];
             let mut till = till::Config::new(peer.terminal, peer.merchant, "SIMULATED SHOP");
@@ -75,7 +75,7 @@ impl World {
         self.plan.seed % COPIED_SERIAL_WORLDS == COPIED_SERIAL_WORLDS - 1
     }
 
-    fn enrol(&mut self, _vault: &Arc<SoftVault>, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
+    fn enrol(&mut self, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
         let terminal = TerminalId::parse(&format!("{:08}", 10_000_000 + number))?;
         let merchant = MerchantId::parse(&format!("{:015}", 898_310_000_000_000 + number))?;
         let master_key = make_master_key(keys, terminal, 1)?;

@@ -3,7 +3,6 @@
 use super::{Happening, World};
 use crate::terminal::{Effect, Waiting};
 use machine::Tick;
-use memory_disk::When;
 use ped::{CardGone, PinEntry};
 use types::{Pin, SecretBytes};
 
@@ -56,7 +55,7 @@ impl World {
     }
 
     fn cut_power(&mut self, index: usize) {
-        let left = self.script.as_ref().map_or(When::After, |script| script.left);
+        let left = self.left_by_cut();
         self.terminals[index].cut(left);
         self.note("power cut", &[u8::try_from(index).unwrap_or(u8::MAX)]);
         let delay = self.power.between(500, 60_000);
