@@ -62,7 +62,7 @@ class Tool:
 
 # Beyond approves or not: response code, and who declined. `None`: decided without the host.
 CODES = {"unionpay-credit": "00", "unionpay-debit": "00", "visa-credit": "00", "mastercard-credit": "00", "unionpay-sda": "00",
-         "scripted": "00", "expired": "54", "revoked-capk": None, "cda-lies": None, "pin-blocked": None}
+         "scripted": "00", "expired": "54", "revoked-capk": None, "cda-lies": None, "pin-blocked": None, "unionpay-offline": None}
 
 
 def pay_with_every_card(tool, checks):
@@ -82,7 +82,10 @@ def pay_with_every_card(tool, checks):
             assert outcome["card"] == card["card"] or not card["approves"]
             if card["approves"]:
                 receipt = outcome["receipt"]
-                assert all(text in receipt for text in (outcome["rrn"], outcome["stan"], card["card"], "RMB 12.50", "TVR: ", "TC: "))
+                # A card that pays without the host has its slip before there is a reference number.
+                reference = outcome["rrn"] or "OFFLINE SALE"
+                assert all(text in receipt for text in (reference, outcome["stan"], card["card"], "RMB 12.50", "TVR: ", "TC: "))
+                assert outcome["upload"] == (None if outcome["rrn"] else "approved"), outcome["upload"]
             else:
                 assert outcome["receipt"] is None or "TC: " not in outcome["receipt"]
             traces[card["name"]] = outcome
@@ -107,6 +110,30 @@ def pay_in_other_ways(tool, checks):
     outcome("more than there is", (1, "declined", "51"), "10000", "unionpay-debit", client.PIN)
     outcome("what is left", (0, "approved", "00"), "9987.50", "unionpay-debit", client.PIN)
     outcome("nothing is left", (1, "declined", "51"), "0.01", "unionpay-debit", client.PIN)
+
+
+def tip_and_take_back(tool, checks, traces):
+    def step(name, expected, transaction, voucher, tip=None):
+        with checks.step(name):
+            words = ["--transaction", transaction, "--voucher", voucher] + (["--tip", tip] if tip else [])
+            exit_code, outcome = tool.pay(None, "unionpay-credit", None, *words)
+            found = (exit_code, outcome["status"], outcome["amount"])
+            assert found == expected, found
+            return outcome
+
+    sale = traces["unionpay-credit"]["stan"]
+    step("a tip above 20 %", (1, "failed", None), "tip", sale, "2.51")
+    slip = step("a tip", (0, "approved", "CNY 15.00"), "tip", sale, "2.50")["receipt"]
+    with checks.step("its slip"):
+        assert all(text in slip for text in ("小费 TIPS", "RMB 12.50", "RMB 2.50", "总计 TOTAL", "RMB 15.00")), slip
+    step("a second tip", (1, "failed", None), "tip", sale, "0.01")
+    with checks.step("a void takes back sale and tip"):
+        code, outcome = tool.pay(None, "unionpay-credit", client.PIN, "--transaction", "void", "--voucher", sale)
+        assert (code, outcome["status"], outcome["amount"]) == (0, "approved", "CNY 15.00"), outcome
+    offline = traces["unionpay-offline"]["stan"]
+    with checks.step("a void of a sale that was uploaded"):
+        code, outcome = tool.pay(None, "unionpay-offline", client.PIN, "--transaction", "void", "--voucher", offline)
+        assert (code, outcome["status"], outcome["amount"]) == (0, "approved", "CNY 12.50"), outcome
 
 
 def hold_and_complete(tool, checks):
@@ -594,6 +621,7 @@ def main():
             tool = Tool(options.irontill, system)
             outcomes = pay_with_every_card(tool, checks)
             explain(tool, checks, outcomes)
+            tip_and_take_back(tool, checks, outcomes)
             hold_and_complete(tool, checks)
             pay_in_other_ways(tool, checks)
             misuse(tool, checks)

@@ -9,7 +9,7 @@ use reader::Reader;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use till::{AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, TransactionOutcome};
+use till::{AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, TransactionOutcome};
 use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Rrn, Stan};
 
 /// Columns of a receipt on a screen.
@@ -22,6 +22,8 @@ const REVERSAL_PATIENCE: Duration = Duration::from_secs(120);
 enum Kind {
     /// 消费.
     Sale,
+    /// 小费: add a tip to a sale of this batch, once.
+    Tip,
     /// 撤销: take a sale of this batch back.
     Void,
     /// 退货: give the money of a settled sale back, all of it or a part.
@@ -57,7 +59,10 @@ pub struct Pay {
     /// Date of that pre-authorisation, or of the sale that is refunded, as on its slip, for example 2026-03-15; today in China without it.
     #[arg(long)]
     date: Option<String>,
-    /// Voucher number (trace number) of the sale or completion that is voided.
+    /// The tip alone, for example 2.00.
+    #[arg(long)]
+    tip: Option<String>,
+    /// Voucher number (trace number) of the sale or completion that is voided, or of the sale that gets a tip.
     #[arg(long)]
     voucher: Option<String>,
     /// Reference number of the sale that is refunded.
@@ -128,6 +133,7 @@ impl Pay {
     fn command(&self) -> anyhow::Result<OperatorCommand> {
         Ok(match self.transaction {
             Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
+            Kind::Tip => OperatorCommand::Tip { stan: self.voucher()?, tip: money("--tip", self.tip.as_deref())? },
             Kind::Void => OperatorCommand::Void { stan: self.voucher()? },
             Kind::Refund => OperatorCommand::Refund {
                 amount: self.amount()?,
@@ -151,12 +157,7 @@ impl Pay {
     }
 
     fn amount(&self) -> Result<Amount, Misuse> {
-        let text = self.amount.as_deref().ok_or_else(|| Misuse("--amount is needed".to_owned()))?;
-        let amount = Amount::parse(text, Currency::CNY).map_err(|cause| Misuse(format!("--amount: {cause}")))?;
-        if amount.minor() == 0 {
-            return Err(Misuse("--amount: nothing to pay".to_owned()));
-        }
-        Ok(amount)
+        money("--amount", self.amount.as_deref())
     }
 
     fn authorisation(&self) -> Result<AuthorisationReference, Misuse> {
@@ -191,6 +192,16 @@ impl Pay {
     }
 }
 
+/// A sum of money above zero.
+fn money(option: &str, text: Option<&str>) -> Result<Amount, Misuse> {
+    let text = text.ok_or_else(|| Misuse(format!("{option} is needed")))?;
+    let amount = Amount::parse(text, Currency::CNY).map_err(|cause| Misuse(format!("{option}: {cause}")))?;
+    if amount.minor() == 0 {
+        return Err(Misuse(format!("{option}: nothing to pay")));
+    }
+    Ok(amount)
+}
+
 #[cfg(feature = "pcsc")]
 fn pcsc_reader(name: &str) -> anyhow::Result<Box<dyn Reader + Send>> {
     let name = Some(name).filter(|name| *name != "any");
@@ -220,6 +231,7 @@ pub fn to_json(completion: &Completion) -> Value {
         "card": text(outcome.card.map(|card| card.text().to_owned())),
         "balance_minor": outcome.balance.map_or(Value::Null, |balance| balance.minor.into()),
         "message": { "zh": outcome.message.zh, "en": outcome.message.en },
+        "upload": text(upload(completion).map(|upload| upload.status.name().to_owned())),
         "receipt": receipt_text(completion),
     })
 }
@@ -239,6 +251,17 @@ pub fn print_completion(completion: &Completion) {
         println!("\n{}", receipt.render(RECEIPT_COLUMNS));
     }
     println!("{}", summary(&completion.outcome));
+    if let Some(upload) = upload(completion) {
+        println!("upload {}", summary(upload));
+    }
+}
+
+/// What the host has said to a sale that was approved without it, if it has said anything yet.
+fn upload(completion: &Completion) -> Option<&TransactionOutcome> {
+    let of_sale = |other: &&TransactionOutcome| {
+        other.operation == Operation::OfflineUpload && other.stan == completion.outcome.stan
+    };
+    completion.others.iter().find(of_sale)
 }
 
 fn summary(outcome: &TransactionOutcome) -> String {

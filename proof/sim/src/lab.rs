@@ -249,7 +249,6 @@ fn compute_parameters() -> acquirer::ParameterSet {
         ("A000000333010101", 0x0020_u16),
         ("A000000333010102", 0x0020),
         ("A000000333010103", 0x0020),
-        ("A000000333010106", 0x0020),
         ("A0000000031010", 0x0096),
         ("A0000000041010", 0x0002),
     ];
@@ -257,7 +256,20 @@ fn compute_parameters() -> acquirer::ParameterSet {
         capk_version: 1,
         capks: card::test_capks().into_iter().map(capk).collect(),
         aid_version: 1,
-        aids: aids.iter().map(|(aid, version)| aid_parameters(aid, *version)).collect(),
+        aids: aids.iter().map(|(aid, version)| aid_parameters(aid, *version)).chain([offline_parameters()]).collect(),
+    }
+}
+
+/// Amount below which the electronic cash application may approve by itself, minor units.
+const OFFLINE_FLOOR_MINOR: u32 = 10_000;
+
+/// Electronic cash: small sums stay offline, and none of them goes online by chance.
+fn offline_parameters() -> iso8583::unionpay::AidParameters {
+    iso8583::unionpay::AidParameters {
+        floor_limit_minor: Some(OFFLINE_FLOOR_MINOR),
+        max_target_percent_bcd: Some(0),
+        target_percent_bcd: Some(0),
+        ..aid_parameters("A000000333010106", 0x0020)
     }
 }
 

@@ -75,8 +75,8 @@ impl Acquirer {
     }
 }
 
-/// Whether a completion stays within so many per cent of what was authorised. Exact: no rounding in anybody's favour.
-fn is_within(completed: Amount, authorised: Amount, percent: u32) -> bool {
+/// Whether what is asked for stays within so many per cent of what was agreed. Exact: no rounding in anybody's favour.
+pub(crate) fn is_within(completed: Amount, authorised: Amount, percent: u32) -> bool {
     let bound = u128::from(authorised.minor()) * u128::from(percent);
     u128::from(completed.minor()) * u128::from(PERCENT) <= bound
 }

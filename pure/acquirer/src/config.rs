@@ -14,6 +14,8 @@ pub const REFUND_WINDOW_DAYS_DEFAULT: u32 = 180;
 pub const AUTHORISATION_DAYS_DEFAULT: u32 = 30;
 /// Largest completion in per cent of its pre-authorisation (unionpay-pos §8.7).
 pub const COMPLETION_PERCENT_DEFAULT: u32 = 115;
+/// Largest tip in per cent of its sale (terminal parameter 19, unionpay-pos §5.4).
+pub const TIP_PERCENT_DEFAULT: u32 = 20;
 
 /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds: longer than anything of
 /// before the sign-in is under way or waits to be sent again.
@@ -49,6 +51,8 @@ pub struct HostConfig {
     pub authorisation_days: u32,
     /// Largest completion in per cent of its pre-authorisation.
     pub completion_percent: u32,
+    /// Largest tip in per cent of its sale; 0 takes none.
+    pub tip_percent: u32,
     /// Time allowed to the key service, the issuer or a look-up.
     pub reply_timeout_ms: u64,
     /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds; 0 for not at all.
@@ -66,6 +70,7 @@ impl HostConfig {
             refund_window_days: REFUND_WINDOW_DAYS_DEFAULT,
             authorisation_days: AUTHORISATION_DAYS_DEFAULT,
             completion_percent: COMPLETION_PERCENT_DEFAULT,
+            tip_percent: TIP_PERCENT_DEFAULT,
             reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
             key_overlap_ms: KEY_OVERLAP_MS_DEFAULT,
         }

@@ -1,5 +1,6 @@
 //! Transactions of a card: sales, voids, refunds, balance inquiries, and the pre-authorisation family.
 
+use crate::authorisation::is_within;
 use crate::check::{ORGANISATION_UNKNOWN, identity_of};
 use crate::machine_impl::{Acquirer, OpenedCard, Original, Output, Phase, Work};
 use crate::record::{Capture, Decision, Kind, Record, Side, Stored};
@@ -13,6 +14,12 @@ use issuer::{IssuerReply, IssuerRequest, Operation, PinBlock};
 use ledger::{CardGroup, Hold, Intent, MessageClass, Movement};
 use machine::wire::Encode;
 use types::{Amount, AuthorisationCode, Currency, Stan};
+
+/// A sale or completion that something may still be done to.
+pub(crate) struct StandingOriginal {
+    pub movement: Movement,
+    pub group: CardGroup,
+}
 
 /// F60.5: the chip of the card could not be read before.
 const CHIP_FAILED: u8 = 2;
@@ -86,15 +93,13 @@ impl Acquirer {
     fn check_kind(&self, work: &mut Work) -> Result<(), Rule> {
         work.checks.push("allowed, amount, currency and card number in order");
         self.check_room(work)?;
-        let voided = match kind_of(work) {
-            Kind::Void => Some(Kind::Sale),
-            Kind::CompletionVoid => Some(Kind::Completion),
-            _ => None,
+        let original = match kind_of(work) {
+            Kind::Void | Kind::CompletionVoid => self.original_of_void(work)?,
+            Kind::TipAdjustment => self.original_of_tip(work)?,
+            _ => return Ok(()),
         };
-        if let Some(kind) = voided {
-            work.original = Some(self.original_of_void(work, kind)?);
-            work.checks.push("original found and fitting");
-        }
+        work.original = Some(original);
+        work.checks.push("original found and fitting");
         Ok(())
     }
 
@@ -113,8 +118,18 @@ impl Acquirer {
         })
     }
 
-    /// The sale or completion that a void names by F61 and F37: of this batch, standing, whole, of this card (unionpay-pos §8.7).
-    fn original_of_void(&self, work: &Work, kind: Kind) -> Result<Original, Rule> {
+    /// What a void gives back: the whole of the sale or completion, with the tip on it (unionpay-pos §8.7).
+    fn original_of_void(&self, work: &Work) -> Result<Original, Rule> {
+        let sale = self.standing_original(work)?;
+        let (amount, _) = self.state.captured(&sale.movement);
+        if work.incoming.body.amount_minor != Some(amount.minor()) {
+            return Err(Rule::OriginalAmount);
+        }
+        Ok(Original::Movement { movement: Movement { amount, ..sale.movement }, group: Some(sale.group) })
+    }
+
+    /// The sale or completion that F61 and F37 name: of this batch, standing, of this card.
+    pub(crate) fn standing_original(&self, work: &Work) -> Result<StandingOriginal, Rule> {
         let body = &work.incoming.body;
         let named = body.f61.as_ref().ok_or(Rule::OriginalMissing)?;
         let stan = named.trace().and_then(Stan::new).ok_or(Rule::OriginalMissing)?;
@@ -125,7 +140,9 @@ impl Acquirer {
         if body.rrn != Some(*sale.answer.rrn.bytes()) {
             return Err(Rule::OriginalMissing);
         }
-        if sale.kind != kind {
+        let fits =
+            if kind_of(work) == Kind::CompletionVoid { sale.kind == Kind::Completion } else { sale.kind.is_sale() };
+        if !fits {
             return Err(Rule::OriginalKind);
         }
         let movement = sale.movement.clone().ok_or(Rule::OriginalNotApproved)?;
@@ -137,10 +154,7 @@ impl Acquirer {
         if sale.identity.card != work.card.as_ref().map(|card| card.token) {
             return Err(Rule::OtherCard);
         }
-        if body.amount_minor != Some(movement.amount.minor()) {
-            return Err(Rule::OriginalAmount);
-        }
-        Ok(Original::Movement { movement, group: Some(sale.group) })
+        Ok(StandingOriginal { movement, group: sale.group })
     }
 
     fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
@@ -177,7 +191,9 @@ impl Acquirer {
             return Err(Rule::OtherCard);
         }
         let amount = amount_of(work, capture.movement.amount.currency()).ok_or(Rule::OriginalAmount)?;
-        if amount.minor() > capture.movement.amount.minor() {
+        // A tip may stand on it; whether so much is left, the guard on the capture says in the append.
+        let percent = self.config.tip_percent.saturating_add(100);
+        if !is_within(amount, capture.movement.amount, percent) {
             return Err(Rule::OriginalAmount);
         }
         let age_ms = self.now.wall_ms.saturating_sub(capture.wall_ms);
@@ -324,6 +340,8 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
         MessageKind::Completion => Kind::Completion,
         MessageKind::CompletionVoid => Kind::CompletionVoid,
         MessageKind::CompletionNotice => Kind::CompletionNotice,
+        MessageKind::OfflineSaleUpload => Kind::OfflineSale,
+        MessageKind::SettlementAdjust => Kind::TipAdjustment,
         _ => Kind::Sale,
     }
 }
@@ -331,8 +349,10 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
 fn class_of(kind: Kind) -> MessageClass {
     match kind {
         Kind::PreAuthorisation | Kind::PreAuthorisationVoid => MessageClass::Authorisation,
-        Kind::Refund | Kind::CompletionNotice => MessageClass::FinancialNotice,
-        Kind::Sale | Kind::Void | Kind::Balance | Kind::Completion | Kind::CompletionVoid => MessageClass::Financial,
+        Kind::Refund | Kind::CompletionNotice | Kind::TipAdjustment => MessageClass::FinancialNotice,
+        Kind::Sale | Kind::OfflineSale | Kind::Void | Kind::Balance | Kind::Completion | Kind::CompletionVoid => {
+            MessageClass::Financial
+        }
     }
 }
 
@@ -345,9 +365,10 @@ fn is_passing(verdict: Verdict) -> bool {
 fn operation(kind: Kind) -> Operation {
     match kind {
         Kind::Sale | Kind::PreAuthorisation => Operation::Purchase,
+        Kind::OfflineSale => Operation::OfflinePurchase,
         Kind::Balance => Operation::Balance,
         Kind::Void | Kind::Refund | Kind::PreAuthorisationVoid | Kind::CompletionVoid => Operation::Credit,
-        Kind::Completion | Kind::CompletionNotice => Operation::Capture,
+        Kind::Completion | Kind::CompletionNotice | Kind::TipAdjustment => Operation::Capture,
     }
 }
 
@@ -362,7 +383,9 @@ fn permission(kind: Kind) -> u32 {
         Kind::Sale => 6,
         Kind::Void => 7,
         Kind::Refund => 8,
+        Kind::TipAdjustment => 10,
         Kind::CompletionNotice => 11,
+        Kind::OfflineSale => 13,
     };
     1 << (32 - bit)
 }
@@ -394,11 +417,11 @@ fn entry(work: &Work) -> issuer::Entry {
 
 fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<Movement> {
     match kind {
-        Kind::Sale => {
+        Kind::Sale | Kind::OfflineSale => {
             let funds = work.reply.as_ref()?.funds.as_ref()?;
             Some(Movement { sale: intent, funds: funds.account.clone(), amount })
         }
-        Kind::Void | Kind::Refund | Kind::CompletionVoid => match work.original.as_ref()? {
+        Kind::Void | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment => match work.original.as_ref()? {
             Original::Movement { movement, .. } => Some(movement.clone()),
             Original::Hold(_) => None,
         },

@@ -108,6 +108,8 @@ pub(crate) fn carries_card(kind: MessageKind) -> bool {
             | K::Completion
             | K::CompletionVoid
             | K::CompletionNotice
+            | K::OfflineSaleUpload
+            | K::SettlementAdjust
     )
 }
 
@@ -152,6 +154,8 @@ fn mandatory(kind: MessageKind) -> &'static [u8] {
         K::Balance => &[3, 11, 22, 25, 49, 64],
         K::SaleVoid => &[3, 4, 11, 22, 25, 37, 49, 61, 64],
         K::Refund => &[3, 4, 11, 22, 25, 37, 49, 61, 63, 64],
+        K::OfflineSaleUpload => &[2, 3, 4, 11, 22, 25, 49, 55, 63, 64],
+        K::SettlementAdjust => &[2, 3, 4, 11, 22, 25, 37, 48, 49, 61, 63, 64],
         K::PreAuthorisation => &[3, 4, 11, 22, 25, 49, 64],
         K::PreAuthorisationVoid | K::Completion | K::CompletionNotice => &[3, 4, 11, 22, 25, 38, 49, 61, 64],
         K::CompletionVoid => &[3, 4, 11, 22, 25, 37, 38, 49, 61, 64],
@@ -168,6 +172,7 @@ fn mandatory(kind: MessageKind) -> &'static [u8] {
 
 fn present(body: &Body, field: u8) -> bool {
     match field {
+        2 => body.pan.is_some(),
         3 => body.processing_code.is_some(),
         4 => body.amount_minor.is_some(),
         11 => body.trace.is_some(),

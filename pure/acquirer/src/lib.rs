@@ -6,6 +6,7 @@
 //! I/O, clocks, chance.
 //! *Start here*: [`Acquirer`], [`Event`], [`Effect`], then [`Rule`] (reason → response code) and [`Record`].
 
+mod adjustment;
 mod authorisation;
 mod check;
 mod config;

@@ -56,6 +56,10 @@ pub enum Kind {
     CompletionVoid,
     /// 预授权完成通知.
     CompletionNotice,
+    /// 脱机消费: card and terminal approved, the host is told.
+    OfflineSale,
+    /// 结算调整: a tip added to a sale. The decision's amount is the new total, the movement's the tip.
+    TipAdjustment,
 }
 
 impl Kind {
@@ -71,6 +75,8 @@ impl Kind {
             Kind::Completion => "completion",
             Kind::CompletionVoid => "completion void",
             Kind::CompletionNotice => "completion notice",
+            Kind::OfflineSale => "offline sale",
+            Kind::TipAdjustment => "tip",
         }
     }
 
@@ -91,13 +97,20 @@ impl Kind {
 
     /// Whether it comes again until it is decided and is never reversed.
     pub fn is_notice(self) -> bool {
-        matches!(self, Kind::Refund | Kind::CompletionNotice)
+        matches!(self, Kind::Refund | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment)
+    }
+
+    /// Whether it sells: what a void or a tip may name.
+    pub fn is_sale(self) -> bool {
+        matches!(self, Kind::Sale | Kind::OfflineSale)
     }
 
     /// Its side in a settlement, if it has one (unionpay-pos §8.3).
     pub fn side(self) -> Option<Side> {
         match self {
-            Kind::Sale | Kind::Completion | Kind::CompletionNotice => Some(Side::Debit),
+            Kind::Sale | Kind::Completion | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment => {
+                Some(Side::Debit)
+            }
             Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }

@@ -111,6 +111,13 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
             rows.extend(capture_row(decision));
             rows
         }
+        // The card has answered for the money: no floor refuses what it approved.
+        Kind::OfflineSale => [movement.sale().into_row()].into_iter().chain(capture_row(decision)).collect(),
+        Kind::TipAdjustment => vec![
+            movement.adjustment(&decision.intent).into_row(),
+            balance_guard(movement.funds.clone(), currency, decision.floor_minor),
+            capture_guard(&movement.sale, currency),
+        ],
         Kind::Completion | Kind::CompletionNotice => completion_rows(decision, movement),
         Kind::Void | Kind::CompletionVoid => {
             vec![movement.void(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]

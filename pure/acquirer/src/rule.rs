@@ -67,6 +67,10 @@ rules! {
     PinFormat = b"99" "pin.format",
     /// The batch's totals would no longer fit a settlement.
     BatchFull = b"95" "batch.full",
+    /// A tip above the host's bound, or F4 and F48 do not fit the sale.
+    TipAmount = b"64" "tip.amount",
+    /// The sale has a tip already.
+    TipTaken = b"12" "tip.taken",
     /// No such original.
     OriginalMissing = b"25" "original.missing",
     /// The original was declined or reversed: there is nothing to give back.

@@ -5,10 +5,10 @@ use crate::record::{
     SerialClaim, Side, Stored, Undo,
 };
 use keys::WorkingKeys;
-use ledger::{BatchTotals, Hold, Intent, MessageClass, TotalsFull};
+use ledger::{BatchTotals, Hold, Intent, MessageClass, Movement, TotalsFull};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use std::collections::BTreeMap;
-use types::{BatchNumber, Rrn, Stan};
+use types::{Amount, BatchNumber, Rrn, Stan};
 
 /// Intents of one batch held in memory; those beyond it are still known by their unique rows.
 pub const OPEN_INTENTS_MAX: usize = 4000;
@@ -147,14 +147,28 @@ impl State {
         })
     }
 
-    /// The host's totals of the open batch (unionpay-pos §8.3).
+    /// What a sale of the open batch comes to with the tip booked on it, and whether there is one.
+    pub fn captured(&self, sale: &Movement) -> (Amount, bool) {
+        let tips = self.open.values().filter_map(|entry| match &entry.stored {
+            Stored::Decision(decision) if decision.kind == Kind::TipAdjustment => decision.movement.as_ref(),
+            _ => None,
+        });
+        let tip = tips.filter(|tip| tip.sale == sale.sale).next_back();
+        let total = tip.and_then(|tip| sale.amount.minor().checked_add(tip.amount.minor()));
+        let total = total.and_then(|minor| Amount::from_minor(minor, sale.amount.currency()));
+        (total.unwrap_or(sale.amount), tip.is_some())
+    }
+
+    /// The host's totals of the open batch (unionpay-pos §8.3). A sale with a tip counts once, with its new total.
     ///
     /// # Errors
     /// They do not fit a settlement: prevented when transactions are taken.
     pub fn totals(&self) -> Result<BatchTotals, TotalsFull> {
         let mut totals = BatchTotals::default();
         for (decision, debit) in self.counted() {
-            if debit {
+            if let (Kind::TipAdjustment, Some(tip)) = (decision.kind, &decision.movement) {
+                totals.raise_debit(decision.group, tip.amount.minor())?;
+            } else if debit {
                 totals.add_debit(decision.group, decision.amount.minor())?;
             } else {
                 totals.add_credit(decision.group, decision.amount.minor())?;

@@ -169,6 +169,7 @@ mod tests {
         lower_consecutive_offline_limit: 3,
         upper_consecutive_offline_limit: 5,
         issuer_authentication_mandatory: false,
+        new_card_goes_online: true,
     };
 
     fn fresh(state: &ApplicationState) -> Facts<'_> {

@@ -128,6 +128,8 @@ pub struct RiskParameters {
     pub upper_consecutive_offline_limit: u8,
     /// An online approval without issuer authentication is refused.
     pub issuer_authentication_mandatory: bool,
+    /// A card that was never online asks for it (application default action, tag 9F52, "if new card").
+    pub new_card_goes_online: bool,
 }
 
 /// Deliberate wrongs, for cards that must be caught.

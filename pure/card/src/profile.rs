@@ -61,6 +61,14 @@ const RISK: RiskParameters = RiskParameters {
     lower_consecutive_offline_limit: 3,
     upper_consecutive_offline_limit: 5,
     issuer_authentication_mandatory: false,
+    new_card_goes_online: true,
+};
+/// Electronic cash: twenty small sums in a row, from the first day on.
+const RISK_OFFLINE: RiskParameters = RiskParameters {
+    lower_consecutive_offline_limit: 20,
+    upper_consecutive_offline_limit: 30,
+    new_card_goes_online: false,
+    ..RISK
 };
 
 /// How a PIN is verified in the expected outcome.
@@ -83,12 +91,14 @@ pub enum ExpectedOutcome {
     DeclinedBySignature,
     /// The message goes out and the issuer declines with this response code (field 39).
     DeclinedOnline(&'static str),
+    /// Terminal and card approve without the issuer; the sale is uploaded afterwards.
+    ApprovedOffline,
 }
 
 impl ExpectedOutcome {
     /// Whether the sale is approved.
     pub const fn approves(self) -> bool {
-        matches!(self, Self::ApprovedOnline(_))
+        matches!(self, Self::ApprovedOnline(_) | Self::ApprovedOffline)
     }
 }
 
@@ -110,6 +120,7 @@ struct Make {
     response_format: ResponseFormat,
     misbehaviour: Misbehaviour,
     sends_script: bool,
+    risk: RiskParameters,
 }
 
 /// A built-in card.
@@ -151,6 +162,8 @@ const RULES_ENCIPHERED: &[[u8; 2]] = &[
     [NO_CVM, ALWAYS],
 ];
 const RULES_PLAINTEXT_ONLY: &[[u8; 2]] = &[[OFFLINE_PLAINTEXT_PIN, ALWAYS]];
+/// Electronic cash: small sums without any check of the person.
+const RULES_NONE: &[[u8; 2]] = &[[NO_CVM, ALWAYS]];
 
 const UNIONPAY_CREDIT: Make = Make {
     aid: (RID_UNIONPAY, &[0x01, 0x01, 0x02]),
@@ -169,9 +182,10 @@ const UNIONPAY_CREDIT: Make = Make {
     response_format: ResponseFormat::One,
     misbehaviour: Misbehaviour::None,
     sends_script: false,
+    risk: RISK,
 };
 
-static PROFILES: [Profile; 10] = [
+static PROFILES: [Profile; 11] = [
     Profile {
         name: "unionpay-credit",
         description: "UnionPay-style credit card: CDA, online PIN, then signature",
@@ -311,6 +325,21 @@ static PROFILES: [Profile; 10] = [
             ..UNIONPAY_CREDIT
         },
     },
+    Profile {
+        name: "unionpay-offline",
+        description: "UnionPay-style card for small sums: CDA, no PIN, approves below the floor limit by itself",
+        scheme: CryptogramScheme::UnionPay,
+        expected: ExpectedOutcome::ApprovedOffline,
+        expectation: "terminal and card approve below the floor limit; the sale is stored and forwarded",
+        make: Make {
+            aid: (RID_UNIONPAY, &[0x01, 0x01, 0x06]),
+            label: "UnionPay E-Cash",
+            pan: "6222620000001201205",
+            verification_rules: RULES_NONE,
+            risk: RISK_OFFLINE,
+            ..UNIONPAY_CREDIT
+        },
+    },
 ];
 
 /// All built-in cards.
@@ -428,7 +457,7 @@ impl Profile {
             cdol2: hex::bytes(make.cdol2),
             authentication: Authentication::test(make.chain, make.method, certificate_expiry),
             response_format: make.response_format,
-            risk: RISK,
+            risk: make.risk,
             misbehaviour: make.misbehaviour,
         }
     }

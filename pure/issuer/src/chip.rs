@@ -23,6 +23,10 @@ const INPUT: [(Tag, usize); 10] = [
     (tags::ATC, 2),
 ];
 
+/// 9F27, bits 8 and 7: which cryptogram (EMV 4.4 Book 3 table 15).
+const CRYPTOGRAM_KIND: u8 = 0xC0;
+const CERTIFICATE: u8 = 0x40;
+
 /// What is wrong with field 55.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChipFault {
@@ -42,6 +46,8 @@ pub enum ChipFault {
 pub struct ChipData {
     /// 9F26.
     pub cryptogram: [u8; 8],
+    /// Whether 9F27 says that the card approved (TC); otherwise it asks (ARQC).
+    pub is_certificate: bool,
     /// 9F36.
     pub atc: u16,
     /// 9F37.
@@ -66,6 +72,8 @@ impl ChipData {
         input.extend_from_slice(card_part(application_data, scheme)?);
         Ok(Self {
             cryptogram: fixed(field_55, tags::APPLICATION_CRYPTOGRAM)?,
+            is_certificate: find(field_55, tags::CRYPTOGRAM_INFORMATION_DATA)
+                .is_ok_and(|information| matches!(information, [kind] if kind & CRYPTOGRAM_KIND == CERTIFICATE)),
             atc: u16::from_be_bytes(fixed(field_55, tags::ATC)?),
             unpredictable_number: fixed(field_55, tags::UNPREDICTABLE_NUMBER)?,
             amount_minor: decimal(&fixed::<6>(field_55, tags::AMOUNT_AUTHORISED)?)

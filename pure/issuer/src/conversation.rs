@@ -122,6 +122,9 @@ impl Conversation {
     /// Everything that needs no key, in order.
     fn check_card(&mut self, card: &CardFile, tries: PinTries) -> Result<Option<ChipData>, Rule> {
         self.check_status(card)?;
+        if self.request.operation == Operation::OfflinePurchase {
+            return if self.request.entry.is_chip() { self.check_chip(card) } else { Err(Rule::EntryNotAllowed) };
+        }
         if self.request.operation.follows_up() {
             return self.check_pin_may_be_tried(card, tries).map(|()| None);
         }
@@ -132,7 +135,7 @@ impl Conversation {
     }
 
     fn check_status(&mut self, card: &CardFile) -> Result<(), Rule> {
-        if self.request.operation.follows_up() {
+        if self.request.operation.follows_up() || self.request.operation == Operation::OfflinePurchase {
             // Money goes back to the account, and a promise is kept, whatever became of the card.
             return Ok(());
         }
@@ -205,7 +208,11 @@ impl Conversation {
         }
         let field_55 = self.request.chip.as_deref().ok_or(Rule::ChipData)?;
         let chip = ChipData::parse(field_55, card.scheme).map_err(|_| Rule::ChipData)?;
-        if self.request.operation == Operation::Purchase && chip.amount_minor != self.request.amount.minor() {
+        let pays = matches!(self.request.operation, Operation::Purchase | Operation::OfflinePurchase);
+        if self.request.operation == Operation::OfflinePurchase && !chip.is_certificate {
+            return Err(Rule::Cryptogram);
+        }
+        if pays && chip.amount_minor != self.request.amount.minor() {
             return Err(Rule::ChipAmount);
         }
         self.checks.push("chip data complete");
@@ -299,15 +306,16 @@ impl Conversation {
         let mut reply = self.reply(Rule::Approved, card.organisation);
         let account = Account::Card(self.request.token).name();
         reply.funds = Some(Funds { account, currency: card.currency, floor_minor: card.floor_minor });
-        if self.request.operation == Operation::Purchase {
+        if matches!(self.request.operation, Operation::Purchase | Operation::OfflinePurchase) {
             reply.authorisation_code = Some(authorisation_code(&self.request.rrn));
         }
-        if let Some(arpc) = arpc {
+        if let Some(arpc) = arpc.filter(|_| self.request.operation != Operation::OfflinePurchase) {
             let mut builder = Builder::new();
             builder.push(tags::ISSUER_AUTHENTICATION_DATA, &issuer_authentication_data(card.scheme, &arpc));
             reply.chip = builder.into_bytes();
         }
-        if let Some(chip) = chip.filter(|_| card.atc_once) {
+        let offline = self.request.operation == Operation::OfflinePurchase;
+        if let Some(chip) = chip.filter(|_| card.atc_once || offline) {
             let mut key = self.request.token.0.to_vec();
             key.push(self.request.card_sequence.unwrap_or(card.card_sequence));
             key.extend_from_slice(&chip.atc.to_be_bytes());

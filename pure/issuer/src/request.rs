@@ -8,6 +8,8 @@ use types::{Amount, CardToken, Rrn, TruncatedPan};
 pub enum Operation {
     /// May the card pay this amount?
     Purchase,
+    /// The card has paid this amount by itself: is its certificate right? What became of it since does not undo that.
+    OfflinePurchase,
     /// How much may it spend?
     Balance,
     /// May money go back to it? (Void, refund.)

@@ -66,6 +66,11 @@ impl Movement {
         self.posting(format!("completion/{}", self.sale.text()), 1)
     }
 
+    /// Adds a tip to a sale; `adjustment` is the intent of the message that brings it.
+    pub fn adjustment(&self, adjustment: &Intent) -> Posting {
+        self.posting(format!("adjustment/{}", adjustment.text()), 1)
+    }
+
     /// Gives the whole of a sale back; `void` is the intent of the message that asks for it.
     pub fn void(&self, void: &Intent) -> Posting {
         self.posting(format!("void/{}", void.text()), -1)

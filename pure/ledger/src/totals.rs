@@ -73,6 +73,17 @@ impl BatchTotals {
         Ok(())
     }
 
+    /// Adds a tip to a sale that is counted already.
+    ///
+    /// # Errors
+    /// The sum would not fit F48.
+    pub fn raise_debit(&mut self, group: CardGroup, minor: u64) -> Result<(), TotalsFull> {
+        let totals = self.group_mut(group);
+        let sum = totals.debit_minor.checked_add(minor).filter(|sum| *sum <= TOTAL_MINOR_MAX);
+        totals.debit_minor = sum.ok_or(TotalsFull)?;
+        Ok(())
+    }
+
     /// Counts a void or refund.
     ///
     /// # Errors

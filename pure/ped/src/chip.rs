@@ -40,6 +40,8 @@ const REQUEST: &[Tag] = &[
 
 /// What a batch upload of a certificate carries on top of [`REQUEST`].
 const CERTIFICATE_EXTRA: &[Tag] = &[ECASH_AUTHORISATION];
+/// What the upload of an offline sale carries on top of both.
+const OFFLINE_EXTRA: &[Tag] = &[tags::AUTHORISATION_RESPONSE_CODE];
 
 const REVERSAL: &[Tag] =
     &[tags::TVR, tags::IFD_SERIAL_NUMBER, tags::ISSUER_APPLICATION_DATA, tags::UNIONPAY_SCRIPT_RESULTS];
@@ -81,6 +83,7 @@ impl ChipRecord {
             ChipData::CardDeclined => select(&[last], &[CARD_DECLINED]),
             ChipData::ScriptNotice => select(&[last], &[SCRIPT_NOTICE]),
             ChipData::Certificate => select(&[last], &[REQUEST, CERTIFICATE_EXTRA]),
+            ChipData::OfflineSale => select(&[last], &[REQUEST, CERTIFICATE_EXTRA, OFFLINE_EXTRA]),
         };
         (!content.is_empty()).then_some(content)
     }
@@ -89,7 +92,7 @@ impl ChipRecord {
 /// Keeps of a kernel's data what any message may carry. `value_of` gives a data object's value.
 pub(crate) fn collect<'a>(value_of: impl Fn(Tag) -> Option<&'a [u8]>) -> Vec<u8> {
     let mut builder = tlv::Builder::new();
-    for tag in REQUEST.iter().chain(CERTIFICATE_EXTRA) {
+    for tag in REQUEST.iter().chain(CERTIFICATE_EXTRA).chain(OFFLINE_EXTRA) {
         if let Some(value) = value_of(*tag) {
             builder.push(*tag, value);
         }

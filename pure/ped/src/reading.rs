@@ -361,7 +361,7 @@ fn transaction_data(transaction: &CardTransaction, random: &[u8; ENTROPY_BYTES])
         sequence_counter: transaction.stan.number(),
         unpredictable_number: [number_1, number_2, number_3, number_4],
         random_selection_draw: u8::try_from(draw).ok()?,
-        force_online: false,
+        force_online: transaction.online_only,
         pos_entry_mode: CONTACT_CHIP,
     })
 }

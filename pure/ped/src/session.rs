@@ -170,6 +170,7 @@ mod tests {
             stan: Stan::FIRST,
             account_only: false,
             force_online_pin: false,
+            online_only: false,
         };
         let mut session = Session::new(1, transaction, true);
         session.account = CardAccount::read(Some(&[0x62; 8]), None, None, None).ok();

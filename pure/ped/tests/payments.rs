@@ -71,7 +71,11 @@ fn every_approving_profile_is_approved_and_every_declining_one_is_not() {
             profile.expected,
             card::ExpectedOutcome::ApprovedOnline(_) | card::ExpectedOutcome::DeclinedOnline(_)
         );
-        let wanted = if online { CardDecision::Online } else { CardDecision::DeclinedOffline };
+        let wanted = match profile.expected {
+            _ if online => CardDecision::Online,
+            card::ExpectedOutcome::ApprovedOffline => CardDecision::ApprovedOffline,
+            _ => CardDecision::DeclinedOffline,
+        };
         assert_eq!(summary.decision, wanted, "{}", profile.name);
         assert_eq!(summary.truncated, profile.pan().truncated());
         let with_online_pin = matches!(profile.expected, card::ExpectedOutcome::ApprovedOnline(card::PinCheck::Online));
@@ -87,12 +91,42 @@ fn every_approving_profile_is_approved_and_every_declining_one_is_not() {
             assert!(approved, "{}: {detail}", profile.name);
         } else {
             let finished = bench.finish(1, OnlineAnswer::NoAnswer);
-            let PedReply::CardFinished { approved: false, receipt, blob: Some(_), .. } = finished else {
+            let PedReply::CardFinished { approved, receipt, blob: Some(_), .. } = finished else {
                 panic!("{}: {finished:?}", profile.name)
             };
-            assert_eq!(receipt.cryptogram_kind, "AAC", "{}", profile.name);
+            let kind = if profile.expected.approves() { "TC" } else { "AAC" };
+            assert_eq!(
+                (approved, receipt.cryptogram_kind.as_str()),
+                (profile.expected.approves(), kind),
+                "{}",
+                profile.name
+            );
         }
     }
+}
+
+#[test]
+fn an_offline_sale_is_uploaded_with_its_certificate_unless_the_host_must_decide() {
+    let mut bench = Bench::ready("unionpay-offline");
+    assert_eq!(bench.read(1, sale()).unwrap().decision, CardDecision::ApprovedOffline);
+    let finished = bench.finish(1, OnlineAnswer::NoAnswer);
+    let PedReply::CardFinished { approved: true, blob: Some(blob), .. } = finished else { panic!("{finished:?}") };
+    let upload = pedlink::FrameTemplate {
+        private_60: "3600000700060".to_owned(),
+        private_63: Some(b"CUP".to_vec()),
+        ..template("0200")
+    };
+    let request = Request::open(bench.complete(upload, of_blob(&blob, ChipData::OfflineSale)).unwrap().frame.expose());
+    // Column OFS of unionpay-pos §3.2: neither track nor PIN; TC and 8A = Y1 in field 55.
+    assert_eq!(request.numbers(), [2, 3, 4, 11, 14, 22, 23, 25, 41, 42, 49, 55, 60, 63, 64]);
+    assert_eq!((request.chip[&0x9F27].as_slice(), request.chip[&0x8A].as_slice()), (&[0x40][..], &b"Y1"[..]));
+    assert_eq!(request.mac_right, Some(true));
+
+    let mut bench = Bench::ready("unionpay-offline");
+    let forced = pedlink::CardTransaction { online_only: true, ..sale() };
+    assert_eq!(bench.read(1, forced).unwrap().decision, CardDecision::Online);
+    let request = Request::open(bench.complete(template("0200"), of_session(1)).unwrap().frame.expose());
+    assert_eq!(request.chip[&0x95][3] & 0x08, 0x08, "merchant forced transaction online");
 }
 
 #[test]

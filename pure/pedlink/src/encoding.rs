@@ -91,7 +91,7 @@ macro_rules! encode_enum {
         }
     };
 }
-encode_enum!(ChipData { None = 0, Request = 1, Reversal = 2, CardDeclined = 3, ScriptNotice = 4, Certificate = 5 });
+encode_enum!(ChipData { None = 0, Request = 1, Reversal = 2, CardDeclined = 3, ScriptNotice = 4, Certificate = 5, OfflineSale = 6 });
 encode_enum!(CardDecision { Online = 1, ApprovedOffline = 2, DeclinedOffline = 3, AccountOnly = 4 });
 
 impl Encode for AccountPart {

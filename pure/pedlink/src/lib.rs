@@ -80,6 +80,8 @@ pub enum ChipData {
     ScriptNotice,
     /// TC or AAC upload in a batch.
     Certificate,
+    /// Upload of a sale that the card approved without the host.
+    OfflineSale,
 }
 
 /// What account data the PED adds to a message.
@@ -169,6 +171,9 @@ pub struct CardTransaction {
     pub account_only: bool,
     /// Whether an online PIN is asked for even if the card does not (balance, UnionPay debit rules).
     pub force_online_pin: bool,
+    /// Whether the host must decide: card and terminal may not approve by themselves (EMV 4.4 Book 3 §10.6, "merchant forced
+    /// transaction online").
+    pub online_only: bool,
 }
 
 /// What the till may know of a card.

@@ -56,6 +56,7 @@ impl BatchReader {
     /// Takes the next record in; gives the batch that it closes.
     pub fn read(&mut self, sequence: u64, record: &Record) -> Option<ClosedBatch> {
         match record {
+            Record::Decided(decision) if decision.kind == Kind::TipAdjustment => self.adjust(decision),
             Record::Decided(decision) => self.items.extend(item(decision)),
             Record::Reversed(reversal) => self.undo(reversal),
             Record::BatchClosed(close) => {
@@ -65,6 +66,14 @@ impl BatchReader {
             _ => {}
         }
         None
+    }
+
+    /// A tip raises its sale: one line, one fee, with the new total.
+    fn adjust(&mut self, decision: &Decision) {
+        let Some(tip) = &decision.movement else { return };
+        let Some(sale) = self.items.iter_mut().find(|item| item.intent == tip.sale) else { return };
+        sale.amount_minor = decision.amount.minor();
+        sale.movement = sale.movement.take().map(|movement| Movement { amount: decision.amount, ..movement });
     }
 
     fn undo(&mut self, reversal: &Reversal) {
@@ -95,10 +104,10 @@ impl BatchReader {
 /// What a decision counts as; `None` if it moves no money by its nature.
 fn item(decision: &Decision) -> Option<Item> {
     let kind = match decision.kind {
-        Kind::Sale | Kind::Completion | Kind::CompletionNotice => ClearingKind::Sale,
+        Kind::Sale | Kind::OfflineSale | Kind::Completion | Kind::CompletionNotice => ClearingKind::Sale,
         Kind::Void | Kind::CompletionVoid => ClearingKind::Void,
         Kind::Refund => ClearingKind::Refund,
-        Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => return None,
+        Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid | Kind::TipAdjustment => return None,
     };
     Some(Item {
         intent: decision.intent,

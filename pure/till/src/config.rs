@@ -38,6 +38,16 @@ pub mod limits {
     pub const SIGN_INS_PER_JOB_MAX: u8 = 2;
     /// Times that one operation may begin again after a sign-in.
     pub const RESTARTS_PER_JOB_MAX: u8 = 1;
+    /// Default largest sale without the host, minor units.
+    pub const OFFLINE_SALE_MINOR: u64 = 100_000;
+    /// Default largest sum of offline sales that wait for upload, minor units.
+    pub const OFFLINE_TOTAL_MINOR: u64 = 500_000;
+    /// Default number of offline sales that may wait for upload.
+    pub const OFFLINE_COUNT: u16 = 50;
+    /// Default longest wait of an offline sale before the till sells online only, in milliseconds: one day.
+    pub const OFFLINE_AGE_MS: u64 = 86_400_000;
+    /// Default largest tip in per cent of its sale.
+    pub const TIP_PERCENT: u8 = 20;
     /// Longest reference of an operator's proof in bytes.
     pub const PROOF_BYTES_MAX: usize = 64;
 }
@@ -87,6 +97,34 @@ impl Default for Timeouts {
             finish_ms: limits::FINISH_TIMEOUT_MS,
             operator_ms: limits::OPERATOR_TIMEOUT_MS,
             pending_retry_ms: limits::PENDING_RETRY_MS,
+        }
+    }
+}
+
+/// How much a till may sell without the host before it must have uploaded what it sold (mission: store and forward). Whether a card
+/// may pay so at all, the floor limit of its application says (tag 9F1B).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OfflineLimits {
+    /// Largest single sale, minor units.
+    pub sale_minor: u64,
+    /// Largest sum that waits for upload, minor units.
+    pub total_minor: u64,
+    /// Most sales that wait for upload; 0 allows none at all.
+    pub count: u16,
+    /// Longest time that the oldest of them may have waited, in milliseconds.
+    pub age_ms: u64,
+    /// Whether a card may approve by itself because the host cannot be reached (`Y3`).
+    pub when_unreachable: bool,
+}
+
+impl Default for OfflineLimits {
+    fn default() -> Self {
+        Self {
+            sale_minor: limits::OFFLINE_SALE_MINOR,
+            total_minor: limits::OFFLINE_TOTAL_MINOR,
+            count: limits::OFFLINE_COUNT,
+            age_ms: limits::OFFLINE_AGE_MS,
+            when_unreachable: true,
         }
     }
 }
@@ -161,6 +199,10 @@ pub struct Config {
     pub completion_needs_pin: bool,
     /// Whether a till that is not signed in signs in when it is switched on (§3.5.1).
     pub sign_in_at_power_on: bool,
+    /// How much may be sold without the host.
+    pub offline: OfflineLimits,
+    /// Largest tip in per cent of its sale (tags 18 and 19); 0 takes none.
+    pub tip_percent_max: u8,
     /// Receipts.
     pub receipt: ReceiptOptions,
 }
@@ -190,6 +232,8 @@ impl Config {
             authorisation_void_needs_pin: true,
             completion_needs_pin: false,
             sign_in_at_power_on: false,
+            offline: OfflineLimits::default(),
+            tip_percent_max: limits::TIP_PERCENT,
             receipt: ReceiptOptions::default(),
         }
     }

@@ -9,11 +9,13 @@
 //! `Decided` ends in `ReversalDue` or `IntentCancelled` (surely nothing left); a pending reversal is sent before anything
 //! new and is never dropped; an answer to an exchange that is over changes nothing.
 
+mod adjustment;
 pub mod config;
 mod download;
 mod encoding;
 mod machine;
 mod message;
+mod offline;
 mod operator;
 mod payment;
 mod pending;
@@ -34,7 +36,7 @@ mod words;
 pub use config::{Config, ReceiptOptions, Suite, Timeouts};
 pub use machine::{Status, Till};
 pub use plainly::Plainly;
-pub use receipt::{Consent, Copy, PaymentReceipt, Receipt, ReversalSlip, SettlementReceipt};
+pub use receipt::{Consent, Copy, PaymentReceipt, Receipt, SettlementReceipt, TransactionSlip};
 pub use record::{Record, SignOutReason};
 pub use settlement::{
     GroupTotals, Settlement, SettlementAnswer, SettlementReport, Totals, UploadItem, UploadKind, UploadProgress,

@@ -70,6 +70,8 @@ pub(crate) struct PaymentGoal {
     pub original: Option<Original>,
     /// `MMDD` of the original, for F61 of what names it by its date.
     pub original_mmdd: String,
+    /// The tip in the amount of an adjustment.
+    pub tip: Option<Amount>,
 }
 
 impl Goal {
@@ -101,6 +103,8 @@ impl TransactionKind {
             TransactionKind::Completion => Operation::Completion,
             TransactionKind::CompletionVoid => Operation::CompletionVoid,
             TransactionKind::CompletionNotice => Operation::CompletionNotice,
+            TransactionKind::OfflineSale => Operation::Sale,
+            TransactionKind::TipAdjustment => Operation::TipAdjustment,
         }
     }
 }
@@ -142,6 +146,8 @@ pub(crate) struct Job {
     /// Sends of the current message that brought no answer.
     pub sends: u8,
     pub notices_tried: Vec<Stan>,
+    /// The line does not carry notices now. They leave in order, so the later ones wait too.
+    pub notices_wait: bool,
     /// Orders of the host obeyed in this job: a host that repeats them waits for the next one.
     pub obeyed: u16,
     pub download: Option<Download>,
@@ -161,6 +167,7 @@ impl Job {
             restarts: 0,
             sends: 0,
             notices_tried: Vec::new(),
+            notices_wait: false,
             obeyed: 0,
             download: None,
             payment: None,
@@ -574,10 +581,9 @@ impl Till {
     }
 }
 
-/// Whether a payment has a slip: approved ones, except balance inquiries.
+/// Whether a payment has a slip: what was paid or given back, but not a balance inquiry.
 pub(crate) fn prints(transaction: &Transaction) -> bool {
-    transaction.status == crate::transaction::TransactionStatus::Approved
-        && transaction.kind != TransactionKind::Balance
+    transaction.is_paid() && transaction.kind != TransactionKind::Balance
 }
 
 impl Machine for Till {

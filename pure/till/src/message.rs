@@ -161,9 +161,11 @@ pub(crate) struct Payment {
     pub original_61: Option<String>,
     pub rrn: Option<Rrn>,
     pub authorisation_code: Option<AuthorisationCode>,
+    /// F48 of an adjustment: the tip in it.
+    pub tip: Option<Amount>,
 }
 
-/// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF, PA, PAV, PC, PCN, PCV).
+/// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF, PA, PAV, PC, PCN, PCV, OFS, ADJ).
 pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
     let (mti, processing_code, type_code) = match payment.kind {
         TransactionKind::Sale => ("0200", "000000", "22"),
@@ -175,6 +177,8 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         TransactionKind::Completion => ("0200", "000000", "20"),
         TransactionKind::CompletionVoid => ("0200", "200000", "21"),
         TransactionKind::CompletionNotice => ("0220", "000000", "24"),
+        TransactionKind::OfflineSale => ("0200", "000000", "36"),
+        TransactionKind::TipAdjustment => ("0220", "000000", "34"),
     };
     let condition = if payment.kind.of_authorisation_family() { "06" } else { "00" };
     let organisation = || format!("{:<3.3}", payment.organisation).into_bytes();
@@ -186,6 +190,7 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         condition_code: Some(condition.to_owned()),
         rrn: payment.rrn,
         authorisation_code: payment.authorisation_code,
+        additional_private: payment.tip.map(|tip| format!("{:012}", tip.minor())),
         original_61: payment.original_61.clone(),
         private_63: payment.kind.is_notice().then(organisation),
         with_mac: true,
@@ -206,6 +211,11 @@ pub(crate) fn void_61(batch: BatchNumber, stan: Stan) -> String {
 /// F61 of a completion void: batch, trace and date of the completion.
 pub(crate) fn completion_void_61(batch: BatchNumber, stan: Stan, mmdd: &str) -> String {
     format!("{batch}{stan}{mmdd}")
+}
+
+/// F61 of an adjustment: batch, trace and date of the sale, authorised at the POS (§2.4).
+pub(crate) fn adjustment_61(batch: BatchNumber, stan: Stan, mmdd: &str) -> String {
+    format!("{batch}{stan}{mmdd}00")
 }
 
 /// F61 of a refund, and of what ends a pre-authorisation: only the date is known for sure.
@@ -243,9 +253,10 @@ fn with_blob(template: FrameTemplate, blob: Option<pedlink::SealedBlob>, with_tr
     Request { expected: expect(&template, None), template, account }
 }
 
-/// The same 0220 again (§8.4).
+/// The same 0220, or the upload of an offline sale, again (§8.4).
 pub(crate) fn notice(transaction: &Transaction) -> Request {
-    with_blob(transaction.template.clone(), transaction.blob.clone(), true, ChipData::None)
+    let chip = if transaction.kind.is_paid_offline() { ChipData::OfflineSale } else { ChipData::None };
+    with_blob(transaction.template.clone(), transaction.blob.clone(), true, chip)
 }
 
 /// 0620 (§8.2).

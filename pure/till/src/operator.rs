@@ -27,6 +27,7 @@ impl OperatorCommand {
             OperatorCommand::Complete { form: CompletionForm::Request, .. } => Operation::Completion,
             OperatorCommand::Complete { form: CompletionForm::Notice, .. } => Operation::CompletionNotice,
             OperatorCommand::VoidCompletion { .. } => Operation::CompletionVoid,
+            OperatorCommand::Tip { .. } => Operation::TipAdjustment,
             OperatorCommand::Balance => Operation::Balance,
             OperatorCommand::Settle => Operation::Settlement,
             OperatorCommand::SignOff => Operation::SignOff,
@@ -109,6 +110,7 @@ impl Till {
                 .map(|zero| plain_goal(Kind::Balance, zero))
                 .ok_or_else(Text::default),
             OperatorCommand::Void { stan } => self.void_goal(Kind::Void, stan),
+            OperatorCommand::Tip { stan, tip } => self.tip_goal(stan, tip),
             OperatorCommand::VoidCompletion { stan } => self.void_goal(Kind::CompletionVoid, stan),
             OperatorCommand::Refund { amount, original_rrn, original_date } => {
                 Ok(refund_goal(amount, original_rrn, original_date))
@@ -173,20 +175,28 @@ impl Till {
 
     /// The sale or completion that a void is for: approved, of this batch, not voided yet.
     fn void_goal(&self, kind: TransactionKind, stan: Stan) -> Result<PaymentGoal, Text> {
-        let (wanted, name) = match kind {
-            TransactionKind::CompletionVoid => (TransactionKind::Completion, "completion"),
-            _ => (TransactionKind::Sale, "sale"),
-        };
+        let of_completion = kind == TransactionKind::CompletionVoid;
+        let name = if of_completion { "completion" } else { "sale" };
         let missing = || Text::new("未找到原交易", format!("No such {name} in this batch"));
         let sale = self.state.transaction(stan).filter(|sale| sale.batch == self.state.batch).ok_or_else(missing)?;
-        if sale.kind != wanted || sale.status != TransactionStatus::Approved {
+        let fits = if of_completion { sale.kind == TransactionKind::Completion } else { sale.kind.is_sale() };
+        if fits && sale.status == TransactionStatus::Queued {
+            let text =
+                Text::new("脱机交易尚未上送,稍后再撤销", "The host has not heard of this sale yet: void it later");
+            return Err(text);
+        }
+        if !fits || sale.status != TransactionStatus::Approved {
             return Err(Text::new("该交易不可撤销", format!("Only an approved {name} can be voided")));
         }
         if sale.voided_by.is_some() {
             return Err(Text::new("原交易已撤销", format!("The {name} is voided already")));
         }
+        if self.state.tip_of(stan).is_some_and(|tip| tip.status == TransactionStatus::Queued) {
+            return Err(Text::new("小费尚未上送,稍后再撤销", "The host has not heard of the tip yet: void it later"));
+        }
+        let amount = self.state.adjusted_amount(sale);
         let original = original_of(sale);
-        Ok(PaymentGoal { original: Some(original), original_mmdd: sale.mmdd(), ..plain_goal(kind, sale.amount) })
+        Ok(PaymentGoal { original: Some(original), original_mmdd: sale.mmdd(), ..plain_goal(kind, amount) })
     }
 
     /// Why the sale that was to be voided cannot be voided any more.
@@ -255,8 +265,8 @@ impl Till {
     }
 }
 
-fn plain_goal(kind: TransactionKind, amount: Amount) -> PaymentGoal {
-    PaymentGoal { kind, amount, original: None, original_mmdd: String::new() }
+pub(crate) fn plain_goal(kind: TransactionKind, amount: Amount) -> PaymentGoal {
+    PaymentGoal { kind, amount, original: None, original_mmdd: String::new(), tip: None }
 }
 
 fn refund_goal(amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {
@@ -264,7 +274,7 @@ fn refund_goal(amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {
     PaymentGoal { original: Some(original), original_mmdd: date.mmdd(), ..plain_goal(TransactionKind::Refund, amount) }
 }
 
-fn original_of(sale: &Transaction) -> Original {
+pub(crate) fn original_of(sale: &Transaction) -> Original {
     Original {
         stan: Some(sale.stan),
         rrn: sale.rrn(),

@@ -47,6 +47,10 @@ pub(crate) enum Ending {
     Declined(Box<ResponseSummary>),
     /// No valid answer; what follows from it is written down already.
     Unanswered(Text),
+    /// Surely no byte left. Nothing is written down yet: the card may still approve by itself.
+    Unreached(Text),
+    /// Card and terminal approved, the host was not asked.
+    ApprovedOffline,
 }
 
 /// What follows once a card session is over that nothing was sent for.
@@ -61,7 +65,9 @@ pub(crate) enum AfterCard {
 impl Till {
     pub(crate) fn begin_payment(&mut self, turn: &mut Turn, goal: PaymentGoal) {
         // A sign-in on the way may have changed the batch, or the host what is parked.
-        if let Some(refusal) = self.payment_refusal(&goal).or_else(|| self.void_refusal(&goal)) {
+        let refusal =
+            self.payment_refusal(&goal).or_else(|| self.void_refusal(&goal)).or_else(|| self.tip_refusal(&goal));
+        if let Some(refusal) = refusal {
             turn.show(refusal.clone());
             return self.fail(turn, refusal.text());
         }
@@ -90,6 +96,8 @@ impl Till {
     fn account_of_original(&self, goal: &PaymentGoal) -> Option<(CardSummary, SealedBlob)> {
         let needs_card = match goal.kind {
             TransactionKind::Void | TransactionKind::CompletionVoid => self.config.void_needs_card,
+            // The shopper has left: the tip stands on the signed slip.
+            TransactionKind::TipAdjustment => false,
             kind => !kind.ends_authorisation() || self.config.completion_needs_card,
         };
         if needs_card {
@@ -103,9 +111,11 @@ impl Till {
         let transaction = CardTransaction {
             amount: goal.amount,
             transaction_type: match goal.kind {
-                TransactionKind::Sale | TransactionKind::Completion | TransactionKind::CompletionNotice => {
-                    transaction_type::SALE
-                }
+                TransactionKind::Sale
+                | TransactionKind::OfflineSale
+                | TransactionKind::TipAdjustment
+                | TransactionKind::Completion
+                | TransactionKind::CompletionNotice => transaction_type::SALE,
                 TransactionKind::Balance => transaction_type::BALANCE,
                 TransactionKind::PreAuthorisation => transaction_type::PRE_AUTHORISATION,
                 TransactionKind::Void
@@ -117,6 +127,7 @@ impl Till {
             stan,
             account_only: !goal.kind.runs_chip(),
             force_online_pin: self.asks_pin(goal.kind),
+            online_only: goal.kind != TransactionKind::Sale || !self.may_sell_offline(turn, goal.amount),
         };
         PedCommand::ReadCard { session, transaction }
     }
@@ -131,7 +142,7 @@ impl Till {
         }
     }
 
-    fn payment(&self) -> Option<&ActivePayment> {
+    pub(crate) fn payment(&self) -> Option<&ActivePayment> {
         self.job.as_ref().and_then(|job| job.payment.as_ref())
     }
 
@@ -211,7 +222,8 @@ impl Till {
         payment.card = Some(card.clone());
         let kind = payment.goal.kind;
         let wanted = if kind.runs_chip() { CardDecision::Online } else { CardDecision::AccountOnly };
-        if card.decision != wanted {
+        let sold_offline = kind == TransactionKind::Sale && card.decision == CardDecision::ApprovedOffline;
+        if card.decision != wanted && !sold_offline {
             return self.decline_offline(turn, &card);
         }
         if !self.may_be_card_of_original(kind, &card) {
@@ -244,7 +256,7 @@ impl Till {
         let amount = self.payment()?.goal.amount;
         let batches = self.state.transactions.iter().rev().chain(self.state.last_batch.iter().rev());
         batches
-            .filter(|sale| sale.kind == kind && sale.status == TransactionStatus::Approved)
+            .filter(|sale| (sale.kind == kind || (sale.kind.is_sale() && kind.is_sale())) && sale.is_paid())
             .filter(|sale| sale.voided_by.is_none() && sale.card.token == card.token && sale.amount == amount)
             .find(|sale| turn.now.wall_ms.abs_diff(sale.wall_ms) <= self.config.duplicate_window_ms)
             .map(|sale| (sale.stan, sale.amount))
@@ -335,7 +347,7 @@ impl Till {
         self.leave_card(turn, finish_with(outcome));
     }
 
-    fn payment_template(&self) -> Option<FrameTemplate> {
+    pub(crate) fn payment_template(&self) -> Option<FrameTemplate> {
         let payment = self.payment()?;
         let goal = &payment.goal;
         let original = goal.original.as_ref();
@@ -345,6 +357,7 @@ impl Till {
             TransactionKind::CompletionVoid => {
                 stan.map(|stan| message::completion_void_61(self.state.batch, stan, mmdd))
             }
+            TransactionKind::TipAdjustment => stan.map(|stan| message::adjustment_61(self.state.batch, stan, mmdd)),
             TransactionKind::Refund => Some(message::dated_61(mmdd)),
             kind => kind.ends_authorisation().then(|| message::dated_61(mmdd)),
         };
@@ -362,11 +375,18 @@ impl Till {
                 original_61,
                 rrn: with_rrn.and_then(|original| original.rrn),
                 authorisation_code: with_code.and_then(|original| original.authorisation_code),
+                tip: goal.tip,
             },
         ))
     }
 
     fn complete_payment(&mut self, turn: &mut Turn) {
+        let payment = self.payment();
+        let decision = payment.and_then(|payment| payment.card.as_ref()).map(|card| card.decision);
+        let session = payment.and_then(|payment| payment.session);
+        if let (Some(CardDecision::ApprovedOffline), Some(session)) = (decision, session) {
+            return self.take_offline_approval(turn, session);
+        }
         let Some(template) = self.payment_template() else { return };
         let with_pin = self.payment().is_some_and(|payment| self.asks_pin(payment.goal.kind));
         let Some(payment) = self.job.as_mut().and_then(|job| job.payment.as_mut()) else { return };
@@ -384,7 +404,7 @@ impl Till {
         self.send(turn, Message::Payment, Request { template, account, expected });
     }
 
-    fn transaction(
+    pub(crate) fn transaction(
         &mut self,
         turn: &Turn,
         template: FrameTemplate,
@@ -444,13 +464,12 @@ impl Till {
 
     pub(crate) fn payment_ended(&mut self, turn: &mut Turn, end: End, trace: Vec<TraceLine>) {
         let Some(payment) = self.payment() else { return };
-        let (stan, kind) = (payment.stan, payment.goal.kind);
+        let kind = payment.goal.kind;
         match end {
             End::Refused { why, sign_in_needed } => self.payment_refused(turn, &why, sign_in_needed),
             End::NotSent => {
-                let message = End::NotSent.text();
-                self.note(turn, Record::IntentCancelled { stan, message: message.clone() });
-                self.end_card(turn, Ending::Unanswered(message), trace);
+                // A crash before the card's last word leaves a reversal of something the host never saw: harmless.
+                self.end_card(turn, Ending::Unreached(End::NotSent.text()), trace);
             }
             End::NoAnswer(text) => self.unanswered(turn, kind, ResponseCode::NO_REPLY, text, trace),
             End::MacWrong => self.unanswered(turn, kind, ResponseCode::MAC_ERROR, End::MacWrong.text(), trace),
@@ -529,7 +548,7 @@ impl Till {
             Ending::Approved(summary) | Ending::Declined(summary) => summary
                 .response_code
                 .map_or(OnlineAnswer::NoAnswer, |response_code| OnlineAnswer::Answered { response_code }),
-            Ending::Unanswered(_) => OnlineAnswer::NoAnswer,
+            Ending::Unanswered(_) | Ending::Unreached(_) | Ending::ApprovedOffline => OnlineAnswer::NoAnswer,
         };
         turn.ped(PedCommand::FinishCard { session, answer });
         let activity = Activity::FinishingCard { ending: Box::new(ending), trace };
@@ -586,6 +605,13 @@ impl Till {
                 let text = summary.response_code.map(response::text).unwrap_or_default();
                 Decision { response: Some(*summary), ..Decision::new(TransactionStatus::Declined, text) }
             }
+            Ending::ApprovedOffline => return self.conclude_offline(turn, last_word.unwrap_or_default(), trace),
+            Ending::Unreached(text) => match last_word {
+                Some(last_word) if self.sells_unreached(turn, &last_word) => {
+                    return self.sell_unreached(turn, last_word, trace);
+                }
+                refused => return self.cancel_unreached(turn, stan, text, refused.unwrap_or_default().chip, trace),
+            },
             Ending::Unanswered(text) => {
                 // Nothing is left to decide for a payment that is cancelled, queued or being reversed.
                 let status = if now == TransactionStatus::Sent { TransactionStatus::Declined } else { now };
@@ -596,6 +622,14 @@ impl Till {
         let scripts = take_last_word(&mut decision, last_word);
         self.note(turn, Record::Decided { stan, decision: Box::new(decision) });
         self.script_notice_due(turn, stan, scripts);
+        self.conclude(turn, stan);
+    }
+
+    /// Nothing left, and the card does not approve by itself.
+    fn cancel_unreached(&mut self, turn: &mut Turn, stan: Stan, text: Text, chip: ChipReceipt, trace: Vec<TraceLine>) {
+        self.note(turn, Record::IntentCancelled { stan, message: text.clone() });
+        let decision = Decision { chip, trace: bounded(trace), ..Decision::new(TransactionStatus::Cancelled, text) };
+        self.note(turn, Record::Decided { stan, decision: Box::new(decision) });
         self.conclude(turn, stan);
     }
 
@@ -660,7 +694,7 @@ impl Till {
     }
 
     /// An outcome of the running payment before anything was written down.
-    fn payment_outcome(&self, status: OutcomeStatus, message: Text) -> TransactionOutcome {
+    pub(crate) fn payment_outcome(&self, status: OutcomeStatus, message: Text) -> TransactionOutcome {
         let Some(payment) = self.payment() else {
             return TransactionOutcome::new(Operation::Sale, status, message);
         };
@@ -680,10 +714,10 @@ fn finish_with(outcome: TransactionOutcome) -> AfterCard {
 
 /// The chip's last word.
 #[derive(Debug, Default)]
-struct LastWord {
-    approved: bool,
-    chip: ChipReceipt,
-    blob: Option<SealedBlob>,
+pub(crate) struct LastWord {
+    pub approved: bool,
+    pub chip: ChipReceipt,
+    pub blob: Option<SealedBlob>,
     script_results: Option<Vec<u8>>,
     detail: String,
 }
@@ -708,6 +742,7 @@ pub(crate) fn outcome_of(transaction: &Transaction) -> TransactionOutcome {
         TransactionStatus::Cancelled => OutcomeStatus::Failed,
         TransactionStatus::Sent | TransactionStatus::Reversing => OutcomeStatus::Reversing,
         TransactionStatus::Reversed => OutcomeStatus::Reversed,
+        TransactionStatus::Queued if transaction.kind.is_paid_offline() => OutcomeStatus::Approved,
         TransactionStatus::Queued => OutcomeStatus::Queued,
     };
     TransactionOutcome {

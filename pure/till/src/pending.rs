@@ -3,7 +3,7 @@
 use crate::machine::{Goal, Till, Turn};
 use crate::message;
 use crate::payment::outcome_of;
-use crate::receipt::{Receipt, ReversalSlip};
+use crate::receipt::{Receipt, TransactionSlip};
 use crate::record::Record;
 use crate::response;
 use crate::text::Text;
@@ -106,7 +106,7 @@ impl Till {
 
     fn print_reversal_slip(&mut self, turn: &mut Turn, stan: Stan) {
         if let Some(transaction) = self.state.transaction(stan) {
-            let slip = ReversalSlip::new(&self.config, transaction);
+            let slip = TransactionSlip::new(&self.config, transaction);
             turn.emit(Effect::Print(Box::new(Receipt::ReversalPending(Box::new(slip)))));
         }
     }
@@ -165,17 +165,35 @@ impl Till {
                 self.note(turn, Record::NoticeAcknowledged { stan, decision: Box::new(decision) });
                 self.notice_over(turn, stan);
             }
+            // A card may pay without the host.
+            End::NotSent if self.is_paying() => self.notices_wait(turn, stan),
             End::NotSent => self.fail_flush(turn, End::NotSent.text()),
             End::Refused { sign_in_needed: false, .. } => self.notice_failed(turn, stan),
             _ => self.notice_again(turn, stan),
         }
     }
 
+    fn is_paying(&self) -> bool {
+        matches!(self.job.as_ref().map(|job| &job.goal), Some(Goal::Payment(_)))
+    }
+
     fn notice_again(&mut self, turn: &mut Turn, stan: Stan) {
-        if self.may_send_again() { self.advance(turn) } else { self.notice_failed(turn, stan) }
+        if self.may_send_again() { self.advance(turn) } else { self.notices_wait(turn, stan) }
+    }
+
+    /// The line carries no notice now. They leave in order, so that the later ones wait as well.
+    fn notices_wait(&mut self, turn: &mut Turn, stan: Stan) {
+        if let Some(job) = &mut self.job {
+            job.notices_wait = true;
+        }
+        self.notice_failed(turn, stan);
     }
 
     fn notice_over(&mut self, turn: &mut Turn, stan: Stan) {
+        if self.state.transaction(stan).is_some_and(|sale| sale.kind.is_paid_offline()) {
+            self.offline_sale_uploaded(turn, stan);
+            return self.step_done(turn);
+        }
         if let Some(transaction) = self.state.transaction(stan) {
             turn.emit(Effect::Outcome(Box::new(outcome_of(transaction))));
         }

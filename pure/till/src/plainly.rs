@@ -25,7 +25,11 @@ enum Direction {
 impl Direction {
     fn of(kind: TransactionKind) -> Self {
         match kind {
-            TransactionKind::Sale | TransactionKind::Completion | TransactionKind::CompletionNotice => Direction::Takes,
+            TransactionKind::Sale
+            | TransactionKind::OfflineSale
+            | TransactionKind::TipAdjustment
+            | TransactionKind::Completion
+            | TransactionKind::CompletionNotice => Direction::Takes,
             TransactionKind::PreAuthorisation => Direction::Holds,
             TransactionKind::Void | TransactionKind::Refund | TransactionKind::CompletionVoid => Direction::GivesBack,
             TransactionKind::PreAuthorisationVoid => Direction::Frees,
@@ -51,6 +55,8 @@ impl Transaction {
     pub fn plainly(&self) -> Plainly {
         let direction = Direction::of(self.kind);
         let (cashier, shopper) = match self.status {
+            TransactionStatus::Queued if self.kind.is_paid_offline() => paid_offline(),
+            TransactionStatus::Declined if self.kind.is_paid_offline() && self.response.is_some() => upload_refused(),
             TransactionStatus::Approved if self.voided_by.is_some() => ended_since(direction),
             TransactionStatus::Approved => approved(direction),
             TransactionStatus::Declined | TransactionStatus::Cancelled => not_done(direction),
@@ -90,6 +96,26 @@ fn approved(direction: Direction) -> (Sentence, Sentence) {
             (("查询成功。", "The balance was read."), ("查询余额不会扣款。", "Asking for a balance takes no money."))
         }
     }
+}
+
+fn paid_offline() -> (Sentence, Sentence) {
+    (
+        (
+            "脱机收款成功,请交付商品和签购单;终端会自动上送。",
+            "Paid without the host: hand over the goods and the slip; the till uploads it by itself.",
+        ),
+        ("您已支付{},只扣一次。", "You paid {}, once."),
+    )
+}
+
+fn upload_refused() -> (Sentence, Sentence) {
+    (
+        (
+            "脱机交易上送后被拒绝,未入账:请保留签购单并联系收单行。",
+            "The host refused the upload: you are not paid for it. Keep the slip and call the acquirer.",
+        ),
+        ("银行没有扣款。", "Your bank has not taken the money."),
+    )
 }
 
 fn ended_since(direction: Direction) -> (Sentence, Sentence) {

@@ -84,8 +84,8 @@ impl Till {
 
     /// Script notice, reversal, notices: in this order before anything new.
     fn flush_step(&self, job: &Job) -> Option<Step> {
-        let notice =
-            self.state.queued_notices().map(|notice| notice.stan).find(|stan| !job.notices_tried.contains(stan));
+        let untried = |stan: &Stan| !job.notices_wait && !job.notices_tried.contains(stan);
+        let notice = self.state.queued_notices().map(|notice| notice.stan).find(untried);
         let step = match (&self.state.script_notice, &self.state.reversal, notice) {
             (Some(_), _, _) => Step::ScriptNotice,
             (None, Some(_), _) => Step::Reversal,

@@ -37,7 +37,9 @@ pub enum Receipt {
     /// 结算总计单.
     Settlement(Box<SettlementReceipt>),
     /// 冲正失败: the till is parked.
-    ReversalPending(Box<ReversalSlip>),
+    ReversalPending(Box<TransactionSlip>),
+    /// 上送后被平台拒绝: the host refused a sale that was approved without it.
+    UploadRefused(Box<TransactionSlip>),
 }
 
 impl Receipt {
@@ -47,7 +49,8 @@ impl Receipt {
         match self {
             Receipt::Payment(receipt) => receipt.render(columns),
             Receipt::Settlement(receipt) => receipt.render(columns),
-            Receipt::ReversalPending(slip) => slip.render(columns),
+            Receipt::ReversalPending(slip) => slip.render(columns, &REVERSAL_PENDING),
+            Receipt::UploadRefused(slip) => slip.render(columns, &UPLOAD_REFUSED),
         }
     }
 }
@@ -102,6 +105,8 @@ pub struct PaymentReceipt {
     pub date_time: String,
     /// Amount.
     pub amount: Amount,
+    /// The part of it that is a tip.
+    pub tip: Option<Amount>,
     /// Whether money goes back: printed with a minus sign.
     pub negative: bool,
     /// Remarks: original transaction, chip data, texts of the host.
@@ -134,6 +139,7 @@ impl PaymentReceipt {
             rrn: transaction.rrn().map(|rrn| rrn.to_string()),
             date_time: date_time(transaction),
             amount: transaction.amount,
+            tip: transaction.tip(),
             negative: is_negative(transaction.kind),
             remarks: remarks(transaction, duplicated),
             consent: consent(config, transaction, copy),
@@ -161,7 +167,7 @@ impl PaymentReceipt {
         page.pair("授权码 AUTH NO", self.authorisation_code.as_deref().unwrap_or(""));
         page.pair("参考号 REFER NO", self.rrn.as_deref().unwrap_or(""));
         page.pair("日期/时间 DATE/TIME", &self.date_time);
-        page.pair("交易金额 AMOUNT", &money(self.amount, self.negative));
+        self.amounts(&mut page);
         page.rule();
         page.line("备注 REFERENCE:");
         self.remarks.iter().for_each(|remark| page.wrapped(remark));
@@ -169,6 +175,19 @@ impl PaymentReceipt {
         page.rule();
         self.footer.iter().for_each(|line| page.wrapped(line));
         page.text
+    }
+
+    fn amounts(&self, page: &mut Page) {
+        let sale = self.tip.and_then(|tip| {
+            let minor = self.amount.minor().checked_sub(tip.minor())?;
+            Some((Amount::from_minor(minor, self.amount.currency())?, tip))
+        });
+        let Some((sale, tip)) = sale else {
+            return page.pair("交易金额 AMOUNT", &money(self.amount, self.negative));
+        };
+        page.pair("消费金额 AMOUNT", &money(sale, false));
+        page.pair("小费 TIPS", &money(tip, false));
+        page.pair("总计 TOTAL", &money(self.amount, false));
     }
 
     fn consent_block(&self, page: &mut Page) {
@@ -197,6 +216,8 @@ fn title(kind: TransactionKind) -> &'static str {
         TransactionKind::Completion => "预授权完成(请求)(AUTH COMPLETE)",
         TransactionKind::CompletionNotice => "预授权完成(通知)(AUTH SETTLEMENT)",
         TransactionKind::CompletionVoid => "预授权完成撤销(COMPLETE VOID)",
+        TransactionKind::OfflineSale => "脱机消费(OFFLINE SALE)",
+        TransactionKind::TipAdjustment => "结算调整(ADJUST)",
     }
 }
 
@@ -303,8 +324,7 @@ fn consent(config: &Config, transaction: &Transaction, copy: Copy) -> Consent {
         return Consent::None;
     }
     let card = &transaction.card;
-    let runs_chip = matches!(transaction.kind, TransactionKind::Sale | TransactionKind::PreAuthorisation);
-    if card.signature || !runs_chip {
+    if card.signature || !transaction.kind.runs_chip() {
         return Consent::Signature;
     }
     let limit = Amount::from_minor(config.receipt.exemption_limit_minor, config.currency)
@@ -313,6 +333,9 @@ fn consent(config: &Config, transaction: &Transaction, copy: Copy) -> Consent {
         (true, false) => format!("交易金额未超{limit}元，免密免签 NO PIN, NO SIGNATURE REQUIRED"),
         (true, true) => format!("交易金额未超{limit}元，免签名 NO SIGNATURE REQUIRED"),
         (false, true) => "已输入密码，无需签名 PIN ENTERED, NO SIGNATURE REQUIRED".to_owned(),
+        (false, false) if transaction.kind.is_paid_offline() => {
+            "电子现金交易，无需签名 OFFLINE, NO SIGNATURE REQUIRED".to_owned()
+        }
         (false, false) => "无需签名 NO SIGNATURE REQUIRED".to_owned(),
     })
 }
@@ -402,9 +425,31 @@ fn join(stans: &[Stan]) -> String {
     stans.iter().map(Stan::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// What the cashier hands on when a reversal is not acknowledged.
+/// What heads and ends a slip about a matter that people must see to.
+struct Matter {
+    heading: &'static str,
+    advice: [&'static str; 2],
+}
+
+const REVERSAL_PENDING: Matter = Matter {
+    heading: "冲正失败 REVERSAL NOT ACKNOWLEDGED",
+    advice: [
+        "终端已停止交易并将继续自动冲正，请联系收单行",
+        "No sales until the host acknowledges. The till keeps trying; call the acquirer.",
+    ],
+};
+
+const UPLOAD_REFUSED: Matter = Matter {
+    heading: "上送后被平台拒绝 UPLOAD REFUSED",
+    advice: [
+        "脱机交易未入账，请保留签购单并联系收单行",
+        "This sale was approved without the host and is not paid to you. Keep the slip and call the acquirer.",
+    ],
+};
+
+/// What the cashier hands on about a transaction that did not end as it should.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReversalSlip {
+pub struct TransactionSlip {
     /// Merchant name.
     pub merchant_name: String,
     /// F41.
@@ -421,7 +466,7 @@ pub struct ReversalSlip {
     pub date_time: String,
 }
 
-impl ReversalSlip {
+impl TransactionSlip {
     pub(crate) fn new(config: &Config, transaction: &Transaction) -> Self {
         Self {
             merchant_name: config.merchant_name.clone(),
@@ -434,9 +479,9 @@ impl ReversalSlip {
         }
     }
 
-    fn render(&self, columns: usize) -> String {
+    fn render(&self, columns: usize, matter: &Matter) -> String {
         let mut page = Page::new(columns);
-        page.centre("冲正失败 REVERSAL NOT ACKNOWLEDGED");
+        page.centre(matter.heading);
         page.rule();
         page.wrapped(&format!("商户名称 MERCHANT NAME: {}", self.merchant_name));
         page.pair("终端编号 TERMINAL NO", self.terminal.text());
@@ -446,8 +491,7 @@ impl ReversalSlip {
         page.pair("日期/时间 DATE/TIME", &self.date_time);
         page.pair("交易金额 AMOUNT", &money(self.amount, false));
         page.rule();
-        page.wrapped("终端已停止交易并将继续自动冲正，请联系收单行");
-        page.wrapped("No sales until the host acknowledges. The till keeps trying; call the acquirer.");
+        matter.advice.iter().for_each(|line| page.wrapped(line));
         page.text
     }
 }

@@ -91,6 +91,12 @@ pub enum Record {
         /// All of it.
         transaction: Box<Transaction>,
     },
+    /// Card and terminal approved without the host: paid, and to be uploaded. If the same payment was to be sent and surely was
+    /// not, this takes its place.
+    ApprovedOffline {
+        /// All of it.
+        transaction: Box<Transaction>,
+    },
     /// The payment must be reversed.
     ReversalDue {
         /// Which.
@@ -214,6 +220,7 @@ impl Record {
             Record::IntentSent { .. } => "intent-sent",
             Record::IntentCancelled { .. } => "intent-cancelled",
             Record::DeclinedOffline { .. } => "declined-offline",
+            Record::ApprovedOffline { .. } => "approved-offline",
             Record::ReversalDue { .. } => "reversal-due",
             Record::Decided { .. } => "decided",
             Record::ReversalTried { .. } => "reversal-tried",

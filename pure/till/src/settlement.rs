@@ -58,7 +58,7 @@ pub struct Totals {
 
 impl Totals {
     /// Totals of the approved transactions of one batch. A voided sale counts in both directions; what was reversed counts
-    /// in none.
+    /// in none. A sale with a tip counts once, with the new total (unionpay-pos §8.3).
     pub fn of(transactions: &[Transaction], batch: BatchNumber) -> Self {
         let mut totals = Self::default();
         transactions
@@ -70,6 +70,10 @@ impl Totals {
 
     fn count(&mut self, transaction: &Transaction) {
         let group = if transaction.domestic() { &mut self.domestic } else { &mut self.foreign };
+        if let Some(tip) = transaction.tip() {
+            group.debit_minor = group.debit_minor.saturating_add(tip.minor());
+            return;
+        }
         match transaction.kind.side() {
             Some(Side::Debit) => group.debit(transaction.amount.minor()),
             Some(Side::Credit) => group.credit(transaction.amount.minor()),
@@ -127,17 +131,18 @@ pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, bal
             .filter(move |transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
     };
     let notices = approved()
-        .filter(|transaction| !balanced && transaction.kind.is_notice())
+        .filter(|transaction| !balanced && transaction.kind.is_notice() && !transaction.kind.is_paid_offline())
         .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Notice });
     let certificates = approved()
-        .filter(|transaction| certified(transaction.kind) && transaction.chip_read())
+        .filter(|transaction| certified(transaction.kind, balanced) && transaction.chip_read())
         .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Certificate });
     notices.chain(certificates).collect()
 }
 
-/// Whether an approved chip transaction of this kind leaves a certificate: where the chip ran a payment.
-fn certified(kind: TransactionKind) -> bool {
-    matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation)
+/// Whether an approved chip transaction of this kind leaves a certificate: where the chip ran a payment. The host has that of an
+/// offline sale already, unless the totals differ (§8.3, step 2).
+fn certified(kind: TransactionKind, balanced: bool) -> bool {
+    matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation) || (!balanced && kind.is_paid_offline())
 }
 
 /// What the host said to the totals.

@@ -9,7 +9,7 @@ use crate::transaction::{
 };
 use crate::words::{HostProof, HostVerdict};
 use pedlink::TraceLine;
-use types::{AuthorisationCode, BatchNumber, Stan};
+use types::{Amount, AuthorisationCode, BatchNumber, Stan};
 
 /// Trace numbers that one batch may use up: one less than there are, so that none comes twice.
 pub(crate) const STANS_PER_BATCH_MAX: u32 = 999_998;
@@ -113,6 +113,26 @@ impl State {
         })
     }
 
+    /// What a sale comes to with the tip that the host has booked on it.
+    pub fn adjusted_amount(&self, sale: &Transaction) -> Amount {
+        let booked = |tip: &&Transaction| tip.status == TransactionStatus::Approved;
+        self.tip_of(sale.stan).filter(booked).map_or(sale.amount, |tip| tip.amount)
+    }
+
+    /// The tip that was added to a sale, or is still on its way.
+    pub fn tip_of(&self, sale: Stan) -> Option<&Transaction> {
+        self.transactions.iter().find(|tip| {
+            let of_sale = tip.original.as_ref().and_then(|original| original.stan) == Some(sale);
+            let stands = !matches!(tip.status, TransactionStatus::Declined | TransactionStatus::Cancelled);
+            tip.kind == TransactionKind::TipAdjustment && of_sale && stands
+        })
+    }
+
+    /// Offline sales that the host has not heard of, oldest first.
+    pub fn unsent_offline_sales(&self) -> impl Iterator<Item = &Transaction> {
+        self.queued_notices().filter(|sale| sale.kind.is_paid_offline())
+    }
+
     /// The first queued notice.
     pub fn queued_notice(&self) -> Option<&Transaction> {
         self.queued_notices().next()
@@ -197,6 +217,11 @@ impl State {
                 self.keep(transaction);
             }
             Record::DeclinedOffline { transaction } => self.keep(transaction),
+            Record::ApprovedOffline { transaction } => {
+                self.close_intent(transaction.stan);
+                self.transactions.retain(|unsent| unsent.stan != transaction.stan);
+                self.keep(transaction);
+            }
             Record::IntentCancelled { stan, message } => self.cancel(*stan, message),
             Record::ReversalDue { .. } | Record::ReversalTried { .. } | Record::ReversalAcknowledged { .. } => {
                 self.apply_reversal(record)

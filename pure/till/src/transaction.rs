@@ -25,6 +25,10 @@ pub enum TransactionKind {
     CompletionVoid,
     /// 0220, F3 000000, F25 06, 60.1 24.
     CompletionNotice,
+    /// A sale that card and terminal approved: 0200, F3 000000, 60.1 36, sent when there is a line.
+    OfflineSale,
+    /// A tip added to a sale: 0220, F3 000000, 60.1 34. Its amount is the new total.
+    TipAdjustment,
 }
 
 impl TransactionKind {
@@ -35,12 +39,34 @@ impl TransactionKind {
 
     /// Whether it is sent until it is decided, and never reversed (unionpay-pos D32).
     pub fn is_notice(self) -> bool {
-        matches!(self, TransactionKind::Refund | TransactionKind::CompletionNotice)
+        matches!(
+            self,
+            TransactionKind::Refund
+                | TransactionKind::CompletionNotice
+                | TransactionKind::OfflineSale
+                | TransactionKind::TipAdjustment
+        )
+    }
+
+    /// Whether the shopper has paid before the host has heard of it.
+    pub fn is_paid_offline(self) -> bool {
+        self == TransactionKind::OfflineSale
+    }
+
+    /// Whether it sells: what a void, a tip or a refund may name.
+    pub fn is_sale(self) -> bool {
+        matches!(self, TransactionKind::Sale | TransactionKind::OfflineSale)
     }
 
     /// Whether the chip runs a payment; otherwise the card is only read for its number (unionpay-pos C8).
     pub fn runs_chip(self) -> bool {
-        matches!(self, TransactionKind::Sale | TransactionKind::Balance | TransactionKind::PreAuthorisation)
+        matches!(
+            self,
+            TransactionKind::Sale
+                | TransactionKind::OfflineSale
+                | TransactionKind::Balance
+                | TransactionKind::PreAuthorisation
+        )
     }
 
     /// Whether it takes back a transaction of this batch that it names by its trace number.
@@ -65,7 +91,9 @@ impl TransactionKind {
     pub fn side(self) -> Option<Side> {
         use TransactionKind as Kind;
         match self {
-            Kind::Sale | Kind::Completion | Kind::CompletionNotice => Some(Side::Debit),
+            Kind::Sale | Kind::Completion | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment => {
+                Some(Side::Debit)
+            }
             Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
@@ -96,7 +124,7 @@ pub enum TransactionStatus {
     Reversing,
     /// The reversal was acknowledged, or the host's people proved that nothing is booked.
     Reversed,
-    /// A notice (refund, completion notice) that will be sent again.
+    /// A notice (refund, completion notice, tip) or an offline sale that will be sent until the host decides.
     Queued,
 }
 
@@ -216,6 +244,19 @@ impl Transaction {
         matches!(self.card.entry_mode.get(..2), Some("07" | "96" | "98"))
     }
 
+    /// Whether the shopper has it in writing that it was paid, whatever the host still has to say.
+    pub fn is_paid(&self) -> bool {
+        let paid_offline = self.kind.is_paid_offline() && self.status == TransactionStatus::Queued;
+        paid_offline || self.status == TransactionStatus::Approved
+    }
+
+    /// The tip that F48 of an adjustment names.
+    pub fn tip(&self) -> Option<Amount> {
+        let digits =
+            self.template.additional_private.as_deref().filter(|_| self.kind == TransactionKind::TipAdjustment)?;
+        Amount::from_minor(digits.parse().ok()?, self.amount.currency())
+    }
+
     pub(crate) fn shred(&mut self) {
         self.blob = None;
         self.final_blob = None;
@@ -294,7 +335,7 @@ pub enum Pending {
         /// Whether it has parked the till.
         parked: bool,
     },
-    /// A queued notice (refund, completion notice).
+    /// A queued notice (refund, completion notice, tip) or offline sale.
     Notice {
         /// Its trace number.
         stan: Stan,

@@ -84,6 +84,13 @@ pub enum OperatorCommand {
         /// Trace number of the completion.
         stan: Stan,
     },
+    /// Adds a tip to a sale of this batch, once.
+    Tip {
+        /// Trace number of the sale.
+        stan: Stan,
+        /// The tip alone.
+        tip: Amount,
+    },
     /// Asks for the card's balance.
     Balance,
     /// Settles and closes the batch.
@@ -231,6 +238,10 @@ pub enum Operation {
     CompletionVoid,
     /// Completion notice.
     CompletionNotice,
+    /// Tip added to a sale.
+    TipAdjustment,
+    /// The host's word on a sale that was approved without it.
+    OfflineUpload,
     /// Settlement.
     Settlement,
     /// The acknowledgement of a reversal.
@@ -259,6 +270,8 @@ impl Operation {
             Operation::Completion => ("预授权完成(请求)", "Completion"),
             Operation::CompletionVoid => ("预授权完成撤销", "Completion void"),
             Operation::CompletionNotice => ("预授权完成(通知)", "Completion notice"),
+            Operation::TipAdjustment => ("小费", "Tip"),
+            Operation::OfflineUpload => ("脱机消费上送", "Upload of an offline sale"),
             Operation::Settlement => ("批结算", "Settlement"),
             Operation::Reversal => ("冲正", "Reversal"),
             Operation::Pending => ("待处理事项", "Pending matters"),

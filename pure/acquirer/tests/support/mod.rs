@@ -638,6 +638,26 @@ impl Terminal {
         body
     }
 
+    /// Uploads a sale that the card approved by itself.
+    pub fn offline_sale(&mut self, pan: &str, minor: u64) -> Body {
+        let mut body = self.with_card(b"0200", pan, ProcessingCode::SALE, 36);
+        body.amount_minor = Some(minor);
+        body.icc_data = Some(certificate(minor, self.stan));
+        body.f63 = Some(b"CUP".to_vec());
+        body
+    }
+
+    /// Adds a tip to the sale with this trace number and answer; `total_minor` is sale and tip.
+    pub fn tip(&mut self, pan: &str, total_minor: u64, tip_minor: u64, sale: u32, rrn: [u8; 12]) -> Body {
+        let mut body = self.with_card(b"0220", pan, ProcessingCode::SALE, 34);
+        body.amount_minor = Some(total_minor);
+        body.private_data = Some(SecretBytes::new(format!("{tip_minor:012}").into_bytes()));
+        body.rrn = Some(rrn);
+        body.f61 = Some(F61::dated(self.batch, sale, 315));
+        body.f63 = Some(b"CUP".to_vec());
+        body
+    }
+
     pub fn balance(&mut self, pan: &str) -> Body {
         let mut body = self.with_card(b"0200", pan, ProcessingCode::BALANCE, 1);
         body.icc_data = Some(chip(0, self.stan));
@@ -752,6 +772,15 @@ pub fn with_pin(body: &mut Body, block: [u8; 8]) {
     body.pin_capture = Some(*b"12");
     body.pin_block = Some(SecretBytes::copy_from(&block));
     body.security_control = Some(SecurityControl::new(PinFormat::WithPan, SecurityAlgorithm::TripleDes, false));
+}
+
+/// The same field with a certificate (TC) of the card in place of its question.
+pub fn certificate(minor: u64, atc: u32) -> SecretBytes {
+    let asked = chip(minor, atc);
+    let at = asked.expose().windows(3).position(|bytes| bytes == [0x9F, 0x27, 1]).unwrap() + 3;
+    let mut bytes = asked.expose().to_vec();
+    bytes[at] = 0x40;
+    SecretBytes::new(bytes)
 }
 
 /// Field 55 with a cryptogram that the fake key service takes.

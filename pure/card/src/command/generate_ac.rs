@@ -89,7 +89,7 @@ impl Card {
     /// Card action analysis for the first cryptogram.
     fn decide_first(&self, index: usize, requested: CryptogramKind) -> CryptogramKind {
         let state = &self.state.applications[index];
-        let wants_online = state.is_new()
+        let wants_online = (state.is_new() && self.applications[index].risk.new_card_goes_online)
             || state.online_incomplete
             || state.issuer_authentication_failed
             || state.go_online_next

@@ -19,6 +19,7 @@ fn config() -> TerminalConfig {
     let applications = vec![
         application("A000000333010101", [0x00, 0x20]),
         application("A000000333010102", [0x00, 0x20]),
+        TerminalApplication { floor_limit_minor: 10_000, ..application("A000000333010106", [0x00, 0x20]) },
         application("A0000000031010", [0x00, 0x96]),
         application("A0000000041010", [0x00, 0x02]),
     ];
@@ -138,6 +139,9 @@ fn check(profile: &Profile) {
             assert!(!outcome.went_online, "{context}");
         }
         ExpectedOutcome::DeclinedOnline(_) => assert!(outcome.went_online, "{context}"),
+        ExpectedOutcome::ApprovedOffline => {
+            assert!(outcome.oda.succeeded && !outcome.went_online && payment.pin_requests.is_empty(), "{context}");
+        }
     }
 }
 

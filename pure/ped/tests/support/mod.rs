@@ -87,7 +87,7 @@ impl Bench {
         let replies = self.till(PedCommand::InstallCapks { entries: host::capk_entries(), at: noon() });
         assert!(matches!(replies[..], [PedReply::ParametersInstalled { taken: 3, .. }]), "{replies:?}");
         let replies = self.till(PedCommand::InstallAids { entries: host::aid_entries() });
-        assert!(matches!(replies[..], [PedReply::ParametersInstalled { taken: 4, .. }]), "{replies:?}");
+        assert!(matches!(replies[..], [PedReply::ParametersInstalled { taken: 5, .. }]), "{replies:?}");
     }
 
     pub fn insert(&mut self, profile: &str) {
@@ -243,6 +243,7 @@ pub fn sale() -> CardTransaction {
         stan: Stan::new(2).unwrap(),
         account_only: false,
         force_online_pin: false,
+        online_only: false,
     }
 }
 

@@ -83,6 +83,12 @@ pub struct Booking {
     pub ends: Option<(BatchNumber, Stan)>,
 }
 
+/// What a message moves: its amount, of an adjustment the tip alone.
+fn booked_minor(request: &Request) -> u64 {
+    let tip = request.template.additional_private.as_ref().map(|digits| digits.parse().unwrap());
+    tip.unwrap_or_else(|| request.template.amount.unwrap().minor())
+}
+
 pub struct TestHost {
     pub batch: BatchNumber,
     pub key: u32,
@@ -157,7 +163,7 @@ impl TestHost {
     /// What the card paid in the end, in minor units.
     pub fn net_minor(&self) -> i64 {
         let sign = |booking: &Booking| match booking.type_code.as_str() {
-            "22" | "20" | "24" => 1,
+            "22" | "20" | "24" | "36" | "34" => 1,
             "10" | "11" => 0,
             _ => -1,
         };
@@ -287,7 +293,7 @@ impl TestHost {
         }
         self.answers.insert(identity, body.clone());
         let booking = Booking {
-            minor: request.template.amount.unwrap().minor(),
+            minor: booked_minor(request),
             token: request.token,
             code: ResponseCode::parse(code).unwrap(),
             type_code,
@@ -315,6 +321,21 @@ impl TestHost {
         body.private_63 = Some(b"CUP".to_vec());
         match &request.template.private_60[..2] {
             "22" | "25" => {}
+            "36" => {
+                assert_eq!(
+                    (request.chip, request.template.mti.as_str()),
+                    (ChipData::OfflineSale.to_bytes()[0], "0200")
+                );
+                assert_eq!(request.template.private_63.as_deref(), Some(&b"CUP"[..]));
+            }
+            "34" => {
+                let original = request.template.original_61.as_ref().unwrap();
+                assert_eq!((original.len(), &original[12..]), (18, "031500"));
+                let stan = Stan::new(original[6..12].parse().unwrap()).unwrap();
+                let sale = &self.bookings[&(self.batch, stan)];
+                assert_eq!((Some(sale.rrn), sale.token), (request.template.rrn, request.token));
+                assert_eq!(request.template.amount.unwrap().minor(), sale.minor + booked_minor(request));
+            }
             "01" => body.balances = Some("0201156C000000123456".to_owned()),
             "23" => {
                 let original = request.template.original_61.as_ref().unwrap();
@@ -388,7 +409,7 @@ impl TestHost {
             self.tombstones.insert(key);
             return (Some("25"), ResponseSummary::default());
         };
-        assert_eq!((booking.minor, booking.token), (request.template.amount.unwrap().minor(), request.token));
+        assert_eq!((booking.minor, booking.token), (booked_minor(request), request.token));
         let first = !booking.reversed && booking.code.is_approval();
         booking.reversed = true;
         assert!(!matches!(booking.type_code.as_str(), "24" | "25"), "a notice is never reversed");
@@ -420,7 +441,8 @@ impl TestHost {
             if *batch == request.batch() && booking.code.is_approval() && !booking.reversed {
                 match booking.type_code.as_str() {
                     "10" | "11" => {}
-                    "22" | "20" | "24" => totals = (totals.0 + booking.minor, totals.1 + 1, totals.2, totals.3),
+                    "34" => totals.0 += booking.minor,
+                    "22" | "20" | "24" | "36" => totals = (totals.0 + booking.minor, totals.1 + 1, totals.2, totals.3),
                     _ => totals = (totals.0, totals.1, totals.2 + booking.minor, totals.3 + 1),
                 }
             }

@@ -19,6 +19,8 @@ pub struct TestCard {
     pub scripts: bool,
     pub failure: Option<CardFailure>,
     pub signature: bool,
+    /// Whether it approves by itself if the host cannot be reached.
+    pub approves_unreached: bool,
 }
 
 impl Default for TestCard {
@@ -32,6 +34,7 @@ impl Default for TestCard {
             scripts: false,
             failure: None,
             signature: true,
+            approves_unreached: false,
         }
     }
 }
@@ -51,6 +54,8 @@ pub struct TestPed {
     pub lenient: bool,
     /// Bytes of what it tells of a card beside the rest.
     pub chatter_bytes: usize,
+    /// Whether the till last wanted the host to decide.
+    pub online_only: bool,
     session: Option<u32>,
     last_session: u32,
 }
@@ -110,6 +115,7 @@ impl TestPed {
             PedCommand::ReadCard { session, transaction } => {
                 assert!(session > self.last_session, "sessions only rise");
                 self.last_session = session;
+                self.online_only = transaction.online_only;
                 return self.read(session, transaction.account_only);
             }
             PedCommand::CompleteFrame { template, account } => {
@@ -141,13 +147,22 @@ impl TestPed {
                 label: "UNIONPAY CREDIT".to_owned(),
                 organisation: self.card.organisation.to_owned(),
                 entry_mode: self.card.entry_mode.to_owned(),
-                decision: if account_only { CardDecision::AccountOnly } else { self.card.decision },
+                decision: self.decision(account_only),
                 pin_entered: true,
                 signature: self.card.signature,
             }),
         };
         let told = format!("SELECT{}", "·".repeat(self.chatter_bytes / 2));
         Some(PedReply::CardRead { session, result, trace: trace("apdu", &told) })
+    }
+
+    /// A card that may not approve by itself asks the host.
+    fn decision(&self, account_only: bool) -> CardDecision {
+        match self.card.decision {
+            _ if account_only => CardDecision::AccountOnly,
+            CardDecision::ApprovedOffline if self.online_only => CardDecision::Online,
+            decision => decision,
+        }
     }
 
     fn complete(&self, mut request: Request, account: &AccountPart) -> PedReply {
@@ -209,7 +224,9 @@ impl TestPed {
 
     fn finish(&mut self, session: u32, answer: &OnlineAnswer) -> PedReply {
         let online = matches!(answer, OnlineAnswer::Answered { response_code } if response_code.is_approval());
-        let approved = online && self.card.agrees && self.session == Some(session);
+        let unasked = matches!(answer, OnlineAnswer::NoAnswer);
+        let alone = unasked && (self.card.approves_unreached || self.decision(false) == CardDecision::ApprovedOffline);
+        let approved = (online || alone) && self.card.agrees && self.session == Some(session);
         self.session = None;
         let kind = if approved { "TC" } else { "AAC" };
         PedReply::CardFinished {
