@@ -1,7 +1,7 @@
 //! The chip's part of a request: what the cryptogram was computed over (tables of the card profiles; JR/T 0025, VIS, M/Chip).
 
 use crate::card_file::Scheme;
-use tlv::{Elements, Tag, tags};
+use tlv::{Element, Elements, Tag, tags};
 
 /// Longest issuer application data (9F10).
 const APPLICATION_DATA_BYTES_MAX: usize = 32;
@@ -64,19 +64,21 @@ impl ChipData {
     /// # Errors
     /// See [`ChipFault`].
     pub fn parse(field_55: &[u8], scheme: Scheme) -> Result<Self, ChipFault> {
+        let objects: Vec<Element<'_>> =
+            Elements::new(field_55).collect::<Result<_, _>>().map_err(|_| ChipFault::NotTlv)?;
         let mut input = Vec::with_capacity(64);
         for (tag, length) in INPUT {
-            input.extend_from_slice(object(field_55, tag, length)?);
+            input.extend_from_slice(object(&objects, tag, length)?);
         }
-        let application_data = find(field_55, tags::ISSUER_APPLICATION_DATA)?;
+        let application_data = find(&objects, tags::ISSUER_APPLICATION_DATA)?;
         input.extend_from_slice(card_part(application_data, scheme)?);
         Ok(Self {
-            cryptogram: fixed(field_55, tags::APPLICATION_CRYPTOGRAM)?,
-            is_certificate: find(field_55, tags::CRYPTOGRAM_INFORMATION_DATA)
+            cryptogram: fixed(&objects, tags::APPLICATION_CRYPTOGRAM)?,
+            is_certificate: find(&objects, tags::CRYPTOGRAM_INFORMATION_DATA)
                 .is_ok_and(|information| matches!(information, [kind] if kind & CRYPTOGRAM_KIND == CERTIFICATE)),
-            atc: u16::from_be_bytes(fixed(field_55, tags::ATC)?),
-            unpredictable_number: fixed(field_55, tags::UNPREDICTABLE_NUMBER)?,
-            amount_minor: decimal(&fixed::<6>(field_55, tags::AMOUNT_AUTHORISED)?)
+            atc: u16::from_be_bytes(fixed(&objects, tags::ATC)?),
+            unpredictable_number: fixed(&objects, tags::UNPREDICTABLE_NUMBER)?,
+            amount_minor: decimal(&fixed::<6>(&objects, tags::AMOUNT_AUTHORISED)?)
                 .ok_or(ChipFault::Object(tags::AMOUNT_AUTHORISED))?,
             input,
         })
@@ -106,24 +108,21 @@ fn card_part(application_data: &[u8], scheme: Scheme) -> Result<&[u8], ChipFault
 }
 
 /// The one value of a tag; a tag that stands twice could show one value to one reader and another to the next.
-fn find(field_55: &[u8], wanted: Tag) -> Result<&[u8], ChipFault> {
-    let mut found = None;
-    for element in Elements::new(field_55) {
-        let element = element.map_err(|_| ChipFault::NotTlv)?;
-        if element.tag == wanted && found.replace(element.value).is_some() {
-            return Err(ChipFault::Object(wanted));
-        }
+fn find<'a>(objects: &[Element<'a>], wanted: Tag) -> Result<&'a [u8], ChipFault> {
+    let mut found = objects.iter().filter(|object| object.tag == wanted);
+    match (found.next(), found.next()) {
+        (Some(object), None) => Ok(object.value),
+        _ => Err(ChipFault::Object(wanted)),
     }
-    found.ok_or(ChipFault::Object(wanted))
 }
 
-fn object(field_55: &[u8], tag: Tag, length: usize) -> Result<&[u8], ChipFault> {
-    let value = find(field_55, tag)?;
+fn object<'a>(objects: &[Element<'a>], tag: Tag, length: usize) -> Result<&'a [u8], ChipFault> {
+    let value = find(objects, tag)?;
     if value.len() == length { Ok(value) } else { Err(ChipFault::Object(tag)) }
 }
 
-fn fixed<const N: usize>(field_55: &[u8], tag: Tag) -> Result<[u8; N], ChipFault> {
-    find(field_55, tag)?.try_into().map_err(|_| ChipFault::Object(tag))
+fn fixed<const N: usize>(objects: &[Element<'_>], tag: Tag) -> Result<[u8; N], ChipFault> {
+    find(objects, tag)?.try_into().map_err(|_| ChipFault::Object(tag))
 }
 
 fn decimal(packed: &[u8]) -> Option<u64> {

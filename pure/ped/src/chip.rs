@@ -2,7 +2,7 @@
 
 use pedlink::ChipData;
 use tlv::Tag;
-use tlv::ber::Elements;
+use tlv::ber::{Element, Elements};
 use tlv::tags;
 
 /// Card product identification (UnionPay).
@@ -106,10 +106,12 @@ pub(crate) fn collect<'a>(value_of: impl Fn(Tag) -> Option<&'a [u8]>) -> Vec<u8>
 
 /// The listed objects in order, each from the first source that has it.
 fn select(sources: &[&[u8]], lists: &[&[Tag]]) -> Vec<u8> {
+    let objects: Vec<Element<'_>> =
+        sources.iter().flat_map(|source| Elements::new(source).map_while(Result::ok)).collect();
     let mut builder = tlv::Builder::new();
     for tag in lists.iter().copied().flatten() {
-        if let Some(value) = sources.iter().find_map(|source| find(source, *tag)) {
-            builder.push(*tag, value);
+        if let Some(object) = objects.iter().find(|object| object.tag == *tag) {
+            builder.push(*tag, object.value);
         }
     }
     builder.into_bytes()

@@ -2,6 +2,7 @@
 
 use crate::account::BlobOwner;
 use crate::config::PedConfig;
+use crate::parameters::Installed;
 use crate::record::{Holdings, Record};
 use crate::session::{Session, Stage};
 use crate::vault::Vault;
@@ -19,6 +20,8 @@ pub struct Ped {
     pub(crate) config: PedConfig,
     pub(crate) vault: Vault,
     pub(crate) holdings: Holdings,
+    /// The holdings' parameters as the kernel wants them, read when first needed.
+    pub(crate) installed: Option<Installed>,
     pub(crate) session: Option<Session>,
     /// The monotonic time at which the session's patience ends.
     pub(crate) deadline_ms: Option<u64>,
@@ -55,6 +58,7 @@ impl Ped {
             config,
             vault: Vault::new(vault),
             holdings: Holdings::default(),
+            installed: None,
             session: None,
             deadline_ms: None,
             now: Tick::default(),
@@ -81,6 +85,9 @@ impl Ped {
 
     fn apply(&mut self, record: &Record) {
         self.holdings.apply(record);
+        if record.replaces_parameters() {
+            self.installed = None;
+        }
         self.records_since_snapshot = if record.is_snapshot() { 0 } else { self.records_since_snapshot + 1 };
     }
 

@@ -1,6 +1,7 @@
 //! Parameter sets from the host: CA public keys (unionpay-pos §5.1) and applications (§5.2).
 
 use emv::{Capk, CapkSet, EmvDate, RandomSelection, TerminalApplication};
+use std::sync::Arc;
 use tlv::Tag;
 use tlv::ber::Elements;
 use tlv::tags;
@@ -71,8 +72,21 @@ pub(crate) fn sort_aids(entries: Vec<Vec<u8>>) -> Sorted {
     sorted
 }
 
+/// Parameters as the kernel wants them: reading them takes longer than a tenth of a payment.
+pub(crate) struct Installed {
+    pub(crate) capks: Arc<CapkSet>,
+    pub(crate) applications: Vec<TerminalApplication>,
+}
+
+impl Installed {
+    /// Reads what was downloaded.
+    pub(crate) fn read(capks: &[Vec<u8>], aids: &[Vec<u8>]) -> Self {
+        Self { capks: Arc::new(capk_set(capks)), applications: applications(aids) }
+    }
+}
+
 /// The set that the kernel uses.
-pub(crate) fn capk_set(entries: &[Vec<u8>]) -> CapkSet {
+fn capk_set(entries: &[Vec<u8>]) -> CapkSet {
     let mut set = CapkSet::new();
     for key in entries.iter().filter_map(|entry| capk(entry).ok()) {
         set.insert(key);
@@ -81,7 +95,7 @@ pub(crate) fn capk_set(entries: &[Vec<u8>]) -> CapkSet {
 }
 
 /// The applications that the kernel uses.
-pub(crate) fn applications(entries: &[Vec<u8>]) -> Vec<TerminalApplication> {
+fn applications(entries: &[Vec<u8>]) -> Vec<TerminalApplication> {
     entries.iter().filter_map(|entry| application(entry).ok()).collect()
 }
 

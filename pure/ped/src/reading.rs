@@ -3,14 +3,18 @@
 use crate::account::{CardAccount, EntryMode};
 use crate::chip;
 use crate::machine::Ped;
-use crate::parameters;
+use crate::parameters::Installed;
 use crate::record::Record;
 use crate::session::{PinPurpose, Session, Stage};
 use crate::trace;
 use crate::words::{CardGone, Effect, Prompt};
 use emv::apdu::{Command, ins};
-use emv::{Candidate, Decision, Input, Kernel, Outcome, Output, TerminalConfig, Termination, TransactionData};
+use emv::{
+    Candidate, Decision, Input, Kernel, Outcome, Output, TerminalApplication, TerminalConfig, Termination,
+    TransactionData,
+};
 use pedlink::{CardDecision, CardFailure, CardSummary, CardTransaction, PedReply};
+use std::sync::Arc;
 use tlv::{Tag, tags};
 use types::SecretBytes;
 
@@ -79,8 +83,9 @@ impl Ped {
         let Some(random) = random.expose().first_chunk::<ENTROPY_BYTES>() else {
             return self.give_up("too few random bytes");
         };
-        let config = self.terminal_config();
-        let capks = parameters::capk_set(&self.holdings.capks);
+        let Installed { capks, applications } = self.installed();
+        let (capks, applications) = (Arc::clone(capks), applications.clone());
+        let config = self.terminal_config(applications);
         let Some(session) = self.session.as_mut() else { return };
         let Some(data) = transaction_data(&session.transaction, random) else {
             return self.give_up("the date cannot be written in a chip");
@@ -98,9 +103,13 @@ impl Ped {
         }
     }
 
-    fn terminal_config(&self) -> TerminalConfig {
+    fn installed(&mut self) -> &Installed {
+        self.installed.get_or_insert_with(|| Installed::read(&self.holdings.capks, &self.holdings.aids))
+    }
+
+    fn terminal_config(&self, applications: Vec<TerminalApplication>) -> TerminalConfig {
         let config = &self.config;
-        let standard = TerminalConfig::merchant(config.country_code, parameters::applications(&self.holdings.aids));
+        let standard = TerminalConfig::merchant(config.country_code, applications);
         TerminalConfig {
             terminal_type: config.terminal_type,
             capabilities: config.capabilities,

@@ -44,6 +44,11 @@ pub enum Record {
 }
 
 impl Record {
+    /// Whether CA public keys or applications are others behind it.
+    pub(crate) fn replaces_parameters(&self) -> bool {
+        matches!(self, Record::CapksReplaced(_) | Record::AidsReplaced(_) | Record::Snapshot(_))
+    }
+
     /// Whether it holds the machine's whole state (`machine::store::Append::snapshot`).
     pub fn is_snapshot(&self) -> bool {
         matches!(self, Record::Snapshot(_))

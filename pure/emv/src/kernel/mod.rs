@@ -28,6 +28,7 @@ use crate::select::{Candidate, Selection};
 use crate::transcript::{self, TranscriptEntry};
 use authenticating::DynamicTask;
 use session::Session;
+use std::sync::Arc;
 use tlv::{Dol, Tag};
 use types::Pin;
 use verifying::PinTask;
@@ -291,7 +292,7 @@ enum State {
 /// The contact kernel for one transaction.
 pub struct Kernel {
     config: TerminalConfig,
-    capks: CapkSet,
+    capks: Arc<CapkSet>,
     transaction: TransactionData,
     state: State,
     candidates: Vec<Candidate>,
@@ -313,12 +314,16 @@ impl Kernel {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn new(config: TerminalConfig, capks: CapkSet, transaction: TransactionData) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: TerminalConfig,
+        capks: impl Into<Arc<CapkSet>>,
+        transaction: TransactionData,
+    ) -> Result<Self, ConfigError> {
         config::validate(&config, &transaction)?;
         let session = Session::before_selection(config::initial_data(&config, &transaction));
         Ok(Kernel {
             config,
-            capks,
+            capks: capks.into(),
             transaction,
             state: State::Idle,
             candidates: Vec::new(),
