@@ -157,9 +157,7 @@ impl Encode for Decision {
         put_option(writer, self.movement.as_ref());
         writer.i64(self.floor_minor);
         put_group(writer, self.group);
-        writer.text(&self.rule).list(&self.checks, |writer, check| {
-            writer.text(check);
-        });
+        writer.text(&self.rule).value(&self.checks);
         writer.option(self.pin_tries.as_ref(), |writer, (card, tries)| {
             writer.value(card).value(tries);
         });
@@ -187,7 +185,7 @@ impl Encode for Decision {
             floor_minor: reader.i64()?,
             group: group(reader)?,
             rule: text(reader)?,
-            checks: list(reader, text)?,
+            checks: reader.value()?,
             pin_tries: reader.option(pin_tries)?,
             atc_once: reader.option(|reader| Ok(bounded(reader, NOTE_BYTES_MAX)?.to_vec()))?,
             wall_ms: reader.u64()?,

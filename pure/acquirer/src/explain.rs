@@ -64,7 +64,7 @@ fn explain_decision(decision: &Decision, lines: &mut Lines) {
     if let Some(truncated) = &decision.truncated {
         lines.add("card", truncated.text().to_owned());
     }
-    decision.checks.iter().for_each(|check| lines.add("check passed", check.clone()));
+    decision.checks.iter().for_each(|check| lines.add("check passed", check.to_owned()));
     lines.add("rule", decision.rule.clone());
     lines.add("answer", answered(decision.answer.response_code));
     lines.add("reference", decision.answer.rrn.text().to_owned());

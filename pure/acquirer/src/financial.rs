@@ -313,7 +313,7 @@ impl Acquirer {
             floor_minor: reply.and_then(|reply| reply.funds.as_ref()).map_or(0, |funds| funds.floor_minor),
             group: group(work, &organisation),
             rule: verdict.id().to_owned(),
-            checks: checks.map(|check| (*check).to_owned()).collect(),
+            checks: checks.copied().collect(),
             pin_tries: reply.and_then(|reply| reply.pin_tries),
             atc_once: reply.and_then(|reply| reply.atc_once.clone()).filter(|_| approved),
             wall_ms: self.now.wall_ms,

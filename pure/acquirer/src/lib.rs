@@ -9,6 +9,7 @@
 mod adjustment;
 mod authorisation;
 mod check;
+mod checks;
 mod config;
 mod encoding;
 mod explain;
@@ -26,6 +27,7 @@ mod settlement;
 mod state;
 mod words;
 
+pub use checks::Checks;
 pub use config::{
     AUTHORISATION_DAYS_DEFAULT, COMPLETION_PERCENT_DEFAULT, HostConfig, KEY_OVERLAP_MS_DEFAULT, ParameterSet,
     REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT,

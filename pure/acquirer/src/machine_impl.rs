@@ -189,7 +189,7 @@ impl Acquirer {
         let mut machine = Self::new(config, terminal);
         for bytes in &journal.records {
             let record = Record::from_bytes(bytes)?;
-            machine.absorb(&record);
+            machine.absorb(record);
         }
         machine.sequence = journal.last_sequence;
         Ok(machine)
@@ -217,10 +217,10 @@ impl Acquirer {
         order.into_iter().chain(requests).collect()
     }
 
-    fn absorb(&mut self, record: &Record) {
-        self.state.apply(record);
+    fn absorb(&mut self, record: Record) {
         self.records_since_snapshot =
             if record.is_snapshot() { 0 } else { self.records_since_snapshot.saturating_add(1) };
+        self.state.apply(record);
     }
 
     fn receive(&mut self, connection: u64, peer: PeerIdentity, frame: Vec<u8>, out: &mut Output) {
@@ -411,10 +411,11 @@ impl Acquirer {
         match outcome {
             Outcome::Durable(durable) => {
                 self.sequence = durable.sequence();
-                self.absorb(&record);
+                let closes = matches!(record, Record::BatchClosed(_));
+                self.absorb(record);
                 self.work = None;
                 self.order = None;
-                self.snapshot_if_due(&record, out);
+                self.snapshot_if_due(closes, out);
                 if self.appending.is_none() {
                     self.release_expired_hold(out);
                 }
@@ -425,8 +426,7 @@ impl Acquirer {
         }
     }
 
-    fn snapshot_if_due(&mut self, record: &Record, out: &mut Output) {
-        let closed = matches!(record, Record::BatchClosed(_));
+    fn snapshot_if_due(&mut self, closed: bool, out: &mut Output) {
         let long = self.records_since_snapshot >= SNAPSHOT_RECORDS && self.state.open.len() <= SNAPSHOT_ENTRIES_MAX;
         if closed || long {
             self.write(Record::Snapshot(Box::new(self.state.clone())), out);

@@ -1,5 +1,6 @@
 //! What becomes durable. The first byte of a record is its kind and version; every released kind decodes for ever.
 
+use crate::checks::Checks;
 use crate::state::State;
 use issuer::PinTries;
 use keys::{KeyBlock, TerminalMaster, WorkingKeys};
@@ -192,7 +193,7 @@ pub struct Decision {
     /// The rule that decided.
     pub rule: String,
     /// The checks passed before, in order.
-    pub checks: Vec<String>,
+    pub checks: Checks,
     /// The card's PIN tries, if they change.
     pub pin_tries: Option<(CardToken, PinTries)>,
     /// The card's counter, if it pays only once.

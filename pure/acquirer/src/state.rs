@@ -178,61 +178,61 @@ impl State {
     }
 
     /// Takes a durable record in.
-    pub fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, record: Record) {
         match record {
             Record::Enrolled { enrolment, .. } => self.apply_enrolment(enrolment),
             Record::SignedIn { version, keys, serial, claim, overlap_until_ms, rrn, .. } => {
-                self.apply_keys(keys, *overlap_until_ms);
-                self.key_version = *version;
-                if *claim != SerialClaim::None {
-                    self.serial.clone_from(serial);
+                self.apply_keys(keys, overlap_until_ms);
+                self.key_version = version;
+                if claim != SerialClaim::None {
+                    self.serial = serial;
                 }
-                self.note(rrn);
+                self.note(&rrn);
             }
             Record::SignedOff { rrn } => {
                 self.forget_keys();
-                self.note(rrn);
+                self.note(&rrn);
             }
             Record::MasterKeyReplaced { master_key } => {
                 if let Some(enrolment) = &mut self.enrolment {
-                    enrolment.master_key = master_key.clone();
+                    enrolment.master_key = master_key;
                 }
             }
-            Record::Downloaded { set: DownloadedSet::Capk, version } => self.capk_version = *version,
-            Record::Downloaded { set: DownloadedSet::Aid, version } => self.aid_version = *version,
+            Record::Downloaded { set: DownloadedSet::Capk, version } => self.capk_version = version,
+            Record::Downloaded { set: DownloadedSet::Aid, version } => self.aid_version = version,
             Record::StatusReported { .. } | Record::Repeated { .. } => {}
             Record::Decided(decision) => self.apply_decision(decision),
             Record::Reversed(reversal) => self.apply_reversal(reversal),
             Record::ScriptNoticed(notice) => self.apply_script_notice(notice),
-            Record::Refused { rrn, .. } => self.note(rrn),
+            Record::Refused { rrn, .. } => self.note(&rrn),
             Record::HoldExpired { hold, .. } => {
                 self.holds.remove(&hold.authorisation);
             }
             Record::Compared(comparison) => {
                 self.note(&comparison.rrn);
-                self.comparison = Some((**comparison).clone());
+                self.comparison = Some(*comparison);
             }
             Record::Uploaded(upload) => {
                 self.note(&upload.rrn);
                 self.uploaded.extend(upload.entries.iter().map(|entry| (entry.stan, entry.amount_minor)));
             }
-            Record::BatchClosed(close) => self.apply_close(close),
-            Record::Snapshot(state) => *self = (**state).clone(),
+            Record::BatchClosed(close) => self.apply_close(*close),
+            Record::Snapshot(state) => *self = *state,
         }
     }
 
-    fn apply_enrolment(&mut self, enrolment: &Enrolment) {
+    fn apply_enrolment(&mut self, enrolment: Enrolment) {
         let changed = self.enrolment.as_ref().is_none_or(|before| before.terminal_number != enrolment.terminal_number);
         if changed {
             self.counter = 0;
         }
-        self.enrolment = Some(enrolment.clone());
+        self.enrolment = Some(enrolment);
         self.forget_keys();
         self.batch = self.batch.or(Some(BatchNumber::FIRST));
     }
 
-    fn apply_keys(&mut self, keys: &WorkingKeys, overlap_until_ms: u64) {
-        if let Some(keys) = self.keys.replace(keys.clone())
+    fn apply_keys(&mut self, keys: WorkingKeys, overlap_until_ms: u64) {
+        if let Some(keys) = self.keys.replace(keys)
             && overlap_until_ms > 0
         {
             self.previous_keys.insert(0, PreviousKeys { keys, until_ms: overlap_until_ms });
@@ -252,7 +252,7 @@ impl State {
         self.keys.iter().chain(previous.map(|previous| &previous.keys))
     }
 
-    fn apply_decision(&mut self, decision: &Decision) {
+    fn apply_decision(&mut self, decision: Box<Decision>) {
         self.note(&decision.answer.rrn);
         if decision.movement.is_some() {
             self.comparison = None;
@@ -270,10 +270,10 @@ impl State {
             _ => {}
         }
         let key = (decision.intent.class, decision.intent.stan);
-        self.remember(key, Stored::Decision(Box::new(decision.clone())));
+        self.remember(key, Stored::Decision(decision));
     }
 
-    fn apply_reversal(&mut self, reversal: &Reversal) {
+    fn apply_reversal(&mut self, reversal: Box<Reversal>) {
         self.note(&reversal.answer.rrn);
         match &reversal.undo {
             Undo::Hold(hold) => drop(self.holds.remove(&hold.authorisation)),
@@ -303,22 +303,22 @@ impl State {
             self.comparison = None;
         }
         let key = (reversal.intent.class, reversal.intent.stan);
-        self.remember(key, Stored::Reversal(Box::new(reversal.clone())));
+        self.remember(key, Stored::Reversal(reversal));
     }
 
-    fn apply_script_notice(&mut self, notice: &ScriptNotice) {
+    fn apply_script_notice(&mut self, notice: Box<ScriptNotice>) {
         self.note(&notice.answer.rrn);
         let key = (notice.intent.class, notice.intent.stan);
-        self.remember(key, Stored::ScriptNotice(Box::new(notice.clone())));
+        self.remember(key, Stored::ScriptNotice(notice));
     }
 
-    fn apply_close(&mut self, close: &BatchClose) {
+    fn apply_close(&mut self, close: BatchClose) {
         self.note(&close.rrn);
         let comparison = self.comparison.take();
-        self.closed = Some(Box::new(ClosedBatch { comparison, close: close.clone() }));
         self.open.clear();
         self.uploaded.clear();
         self.batch = Some(close.batch.next());
+        self.closed = Some(Box::new(ClosedBatch { comparison, close }));
     }
 
     fn place(&mut self, hold: &Hold, wall_ms: u64) {

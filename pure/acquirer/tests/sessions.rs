@@ -95,7 +95,7 @@ fn a_message_under_the_keys_before_is_taken_within_the_window_and_answered_under
     assert_eq!(sale_of_before(&mut world, 4).code(), "00", "four sign-ins without an answer");
     assert_eq!(sale_of_before(&mut world, 5).code(), "A0", "only so many sets are remembered");
     let decided = records(&world).into_iter().filter_map(|record| match record {
-        Record::Decided(decision) => Some(decision.checks[0].clone()),
+        Record::Decided(decision) => Some(decision.checks.iter().next().map(str::to_owned).expect("a check")),
         _ => None,
     });
     let earlier = "MAC right under keys of an earlier sign-in";

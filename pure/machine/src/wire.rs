@@ -7,8 +7,8 @@ use zeroize::Zeroize;
 
 /// Largest single byte string in a record or key word, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
-/// What a writer takes at first: most records and words fit.
-const ROOM_BYTES: usize = 64;
+/// What a writer takes at first: most records and words fit, so that hardly any is moved and wiped while it is written.
+const ROOM_BYTES: usize = 512;
 
 /// Why bytes are not the record they claim to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,7 @@ impl Writer {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, value: u8) -> &mut Self {
         self.raw(&[value])
     }
@@ -84,20 +85,22 @@ impl Writer {
     }
 
     /// Bytes whose length the reader knows.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
-        self.make_room(bytes.len());
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            self.make_room(bytes.len());
+        }
         self.0.extend_from_slice(bytes);
         self
     }
 
     /// Grows by hand, because a vector that grows by itself leaves what it held, keys and PANs too, in freed memory.
+    #[cold]
     fn make_room(&mut self, more: usize) {
-        if self.0.capacity() - self.0.len() < more {
-            let mut larger = Vec::with_capacity((self.0.len() + more).max(2 * self.0.capacity()).max(ROOM_BYTES));
-            larger.extend_from_slice(&self.0);
-            self.0.zeroize();
-            self.0 = larger;
-        }
+        let mut larger = Vec::with_capacity((self.0.len() + more).max(2 * self.0.capacity()).max(ROOM_BYTES));
+        larger.extend_from_slice(&self.0);
+        self.0.zeroize();
+        self.0 = larger;
     }
 
     /// Bytes behind a four-byte length.
@@ -162,7 +165,18 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.offset
     }
 
+    /// The bytes that `read` takes.
+    ///
+    /// # Errors
+    /// What `read` finds.
+    pub fn covered(&mut self, read: impl FnOnce(&mut Self) -> Result<(), Malformed>) -> Result<&'a [u8], Malformed> {
+        let start = self.offset;
+        read(self)?;
+        Ok(&self.bytes[start..self.offset])
+    }
+
     /// Exactly `count` bytes.
+    #[inline]
     pub fn raw(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         if count > self.remaining() {
             return Err(self.malformed(what));
@@ -173,6 +187,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Exactly `N` bytes.
+    #[inline]
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
         Ok(self.raw(N, what)?.try_into().expect("raw gave N bytes"))
     }
@@ -212,6 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes behind a four-byte length, at most [`BYTES_MAX`].
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.u32()? as usize;
         if length > BYTES_MAX {

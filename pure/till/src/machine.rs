@@ -241,8 +241,8 @@ impl Till {
     /// Step [`Event::PowerOn`] next.
     pub fn restore(config: Config, records: Vec<Record>, last_sequence: u64) -> Self {
         let mut state = State::default();
-        records.iter().for_each(|record| state.apply(record));
         let since_snapshot = records.iter().rev().take_while(|record| !record.is_snapshot()).count() as u64;
+        records.into_iter().for_each(|record| state.take_in(record));
         Self {
             config,
             state,

@@ -201,6 +201,19 @@ impl State {
             || self.queued_notice().is_some()
     }
 
+    /// [`State::apply`] of a fact that nobody else needs: what is large is moved and not copied.
+    pub fn take_in(&mut self, record: Record) {
+        match record {
+            Record::IntentSent { transaction } => {
+                self.open_intent = Some(transaction.stan);
+                self.push(*transaction);
+            }
+            Record::DeclinedOffline { transaction } => self.push(*transaction),
+            Record::Snapshot { state } => *self = *state,
+            other => self.apply(&other),
+        }
+    }
+
     /// Takes a fact in. It is the only way in which this state changes.
     pub fn apply(&mut self, record: &Record) {
         match record {
@@ -288,7 +301,11 @@ impl State {
     }
 
     fn keep(&mut self, transaction: &Transaction) {
-        self.transactions.push(transaction.clone());
+        self.push(transaction.clone());
+    }
+
+    fn push(&mut self, transaction: Transaction) {
+        self.transactions.push(transaction);
         if let Some(old) = self.transactions.len().checked_sub(TRACED_TRANSACTIONS_MAX + 1) {
             self.transactions[old].trace = Vec::new();
         }
