@@ -5,18 +5,21 @@ use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use sim::{Canary, Plan, Report, Step, Told, Until};
+use sim::{Canary, Many, Plan, Report, Step, Sweep, Told, Until};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Steps that a replay shows, unless told otherwise.
 const STEPS_SHOWN: usize = 40;
 /// Transactions of each world in which a planted bug is hunted.
 const HUNT_EACH: u64 = 250;
+/// Hexadecimal digits of a seed base that count.
+const SEED_BASE_DIGITS: usize = 12;
 /// Most transactions before a planted bug counts as not caught.
 const HUNT_LIMIT: u64 = 1_000_000;
 
@@ -27,14 +30,23 @@ pub struct Simulate {
     #[command(subcommand)]
     action: Option<Action>,
     /// Everything in the run is drawn from it.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with_all = ["seeds", "seed_base"])]
     seed: Option<u64>,
     /// Runs every seed of a range instead, for example `1-100`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seed_base")]
     seeds: Option<String>,
-    /// Worlds at the same time, with `--seeds`.
+    /// Runs `--worlds` seeds from this one on: hexadecimal, for example the hash of a commit, of which the first twelve digits count.
+    #[arg(long, requires = "worlds")]
+    seed_base: Option<String>,
+    /// How many seeds, with `--seed-base`.
+    #[arg(long, requires = "seed_base")]
+    worlds: Option<u64>,
+    /// Worlds at the same time, with many seeds.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Runs each so many-th of many seeds twice: both runs must be equal.
+    #[arg(long, default_value_t = 0)]
+    twice_every: u64,
     /// Payments that shoppers begin.
     #[arg(long)]
     transactions: Option<u64>,
@@ -42,7 +54,7 @@ pub struct Simulate {
     #[arg(long, default_value = "all")]
     faults: String,
     /// Plants a bug; `irontill sim bugs --list` names them.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with_all = ["seeds", "seed_base"])]
     bug: Option<String>,
     /// One JSON object on standard output.
     #[arg(long)]
@@ -145,13 +157,14 @@ impl Simulate {
             None => {}
         }
         let transactions = self.transactions.ok_or_else(|| Misuse("--transactions is needed".to_owned()))?;
-        match (self.seed, &self.seeds) {
-            (Some(seed), _) => {
+        match (self.seed, &self.seeds, &self.seed_base) {
+            (Some(seed), ..) => {
                 let (faults, bug) = (self.faults.clone(), self.bug.clone());
                 self.one(&World { seed, transactions, faults, bug })
             }
-            (None, Some(seeds)) => self.many(range(seeds)?, transactions),
-            (None, None) => Err(Misuse("--seed or --seeds is needed".to_owned()).into()),
+            (None, Some(seeds), _) => self.many(range(seeds)?, transactions),
+            (None, None, Some(base)) => self.many(range_from(base, self.worlds.unwrap_or(0))?, transactions),
+            (None, None, None) => Err(Misuse("--seed, --seeds or --seed-base is needed".to_owned()).into()),
         }
     }
 
@@ -171,28 +184,58 @@ impl Simulate {
 
     fn many(&self, seeds: RangeInclusive<u64>, transactions: u64) -> anyhow::Result<Verdict> {
         sim::plan(0, 0, &self.faults).map_err(Misuse)?;
-        let many = sim::many(seeds, transactions, &self.faults, self.jobs)?;
+        let (first, last) = (*seeds.start(), *seeds.end());
+        if !self.json {
+            println!("seeds {first}-{last}, {transactions} transactions each, faults {}", self.faults);
+        }
+        let (faults, begun) = (self.faults.as_str(), Instant::now());
+        let sweep = Sweep { seeds, each: transactions, faults, jobs: self.jobs, twice_every: self.twice_every };
+        let many = sweep.run()?;
         if self.json {
             let failures: Vec<Value> = many.failures.iter().map(report_json).collect();
             println!(
                 "{}",
                 json!({
-                    "seeds": many.seeds, "transactions": many.transactions, "events": many.events,
-                    "violations": many.violations, "combined_hash": many.combined_hash, "failures": failures,
+                    "first_seed": first, "last_seed": last, "seeds": many.seeds, "seeds_twice": many.seeds_twice,
+                    "transactions": many.transactions, "events": many.events, "violations": many.violations,
+                    "combined_hash": many.combined_hash, "failures": failures,
                 })
             );
         } else {
-            for report in &many.failures {
-                println!("seed {}", report.seed);
-                print_report(report);
-            }
-            println!(
-                "{} seeds, {} transactions, {} events, {} violations, hash {}",
-                many.seeds, many.transactions, many.events, many.violations, many.combined_hash
-            );
+            print_many(&many, &sweep, begun.elapsed());
         }
         Ok(Verdict::of(many.violations == 0))
     }
+}
+
+/// Each failing seed with the command that shows it again, then the sums.
+fn print_many(many: &Many, sweep: &Sweep<'_>, took: Duration) {
+    for report in &many.failures {
+        println!("seed {}", report.seed);
+        print_report(report);
+        let (seed, Sweep { each, faults, .. }) = (report.seed, sweep);
+        println!("  again: irontill sim --seed {seed} --transactions {each} --faults {faults}");
+        println!(
+            "  told:  irontill sim replay --seed {seed} --transactions {each} --faults {faults} --until violation"
+        );
+    }
+    println!(
+        "{} seeds ({} of them twice), {} transactions, {} events, {} violations, hash {}",
+        many.seeds, many.seeds_twice, many.transactions, many.events, many.violations, many.combined_hash
+    );
+    let seconds = took.as_secs_f64();
+    println!("{seconds:.0} s, {:.0} transactions a second", many.transactions as f64 / seconds.max(f64::EPSILON));
+}
+
+/// Seeds from a base that is written in hexadecimal.
+fn range_from(base: &str, worlds: u64) -> Result<RangeInclusive<u64>, Misuse> {
+    let digits = base.get(..base.len().min(SEED_BASE_DIGITS)).unwrap_or_default();
+    let first = u64::from_str_radix(digits, 16)
+        .map_err(|_| Misuse("--seed-base: hexadecimal digits, for example the hash of a commit".to_owned()))?;
+    if worlds == 0 {
+        return Err(Misuse("--worlds: at least one".to_owned()));
+    }
+    Ok(first..=first.saturating_add(worlds - 1))
 }
 
 fn range(text: &str) -> Result<RangeInclusive<u64>, Misuse> {

@@ -15,7 +15,9 @@ fn seeds(words: &[String]) -> anyhow::Result<bool> {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     let faults = rest.first().map_or("all", String::as_str);
     let begun = Instant::now();
-    let many = sim::many(first.parse()?..=last.parse()?, each.parse()?, faults, jobs.parse()?)?;
+    let seeds = first.parse()?..=last.parse()?;
+    let sweep = sim::Sweep { seeds, each: each.parse()?, faults, jobs: jobs.parse()?, twice_every: 0 };
+    let many = sweep.run()?;
     let seconds = begun.elapsed().as_secs_f64();
     for report in many.failures.iter().take(10) {
         for violation in report.violations.iter().take(3) {

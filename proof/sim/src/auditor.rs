@@ -3,9 +3,9 @@
 //! It is fed only with frames on the wire (read by its own [`crate::eye`]), receipts handed out, what terminals claim of their
 //! transactions, and the bank's statement. It shares no code with the product.
 
-use crate::eye::{self, Seen};
+use crate::eye::Seen;
 use crate::store::StatementLine;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A broken invariant, named as in the security anchors (M1, M2 …).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub struct Auditor {
     open: BTreeMap<String, Vec<IntentName>>,
     batches: BTreeMap<String, u32>,
     booked: BTreeMap<IntentName, Booked>,
-    captures: BTreeMap<String, i64>,
+    captures: HashMap<String, i64>,
     /// What each pre-authorisation holds.
     holds: BTreeMap<IntentName, i64>,
     /// When the bank's statement first showed each hold, in virtual milliseconds.
@@ -104,7 +104,7 @@ pub struct Auditor {
     expired: BTreeSet<IntentName>,
     /// Which pre-authorisation an intent ended.
     ended: BTreeMap<IntentName, IntentName>,
-    seen_lines: BTreeMap<String, u32>,
+    seen_lines: HashMap<String, u32>,
     lines_read: usize,
     violations: Vec<Violation>,
 }
@@ -154,19 +154,19 @@ impl Auditor {
         }
     }
 
-    /// A terminal hands a request frame (behind its length bytes) to the network.
-    pub fn frame_sent(&mut self, frame: &[u8]) {
-        let Some(seen) = eye::read(frame) else {
+    /// A terminal hands a request frame to the network; `None` if the auditor's eye cannot read it.
+    pub fn frame_sent(&mut self, seen: Option<&Seen>) {
+        let Some(seen) = seen else {
             return self.report("O1", "a terminal sent a frame that is no message of the dialect".to_owned());
         };
-        self.batch_moves_forward(&seen);
+        self.batch_moves_forward(seen);
         let Some(trace) = seen.trace else { return };
         let name = (seen.terminal.clone(), seen.batch, trace);
         if seen.is_financial() && !self.intents.contains_key(&name) {
-            self.nothing_is_open(&seen, &name);
+            self.nothing_is_open(seen, &name);
         }
-        if let Some(kind) = kind_of(&seen) {
-            self.note_intent(name, kind, &seen);
+        if let Some(kind) = kind_of(seen) {
+            self.note_intent(name, kind, seen);
         }
     }
 
@@ -202,11 +202,10 @@ impl Auditor {
     }
 
     /// The host answers a reversal: 25 means that it does not know the original and must refuse it for ever.
-    pub fn reversal_answered(&mut self, frame: &[u8]) {
-        let Some(seen) = eye::read(frame) else { return };
-        let (Some(trace), Some(code)) = (seen.trace, seen.response_code) else { return };
+    pub fn reversal_answered(&mut self, seen: &Seen) {
+        let (Some(trace), Some(code)) = (seen.trace, &seen.response_code) else { return };
         if seen.mti == "0410" && code == "25" {
-            let name = (seen.terminal, seen.batch, trace);
+            let name = (seen.terminal.clone(), seen.batch, trace);
             let booked = self.booked.get(&name).is_some_and(|booked| booked.forward > booked.back);
             if let Some(intent) = self.intents.get_mut(&name) {
                 intent.tombstone = true;

@@ -32,6 +32,7 @@ impl Seen {
     }
 }
 
+/// How long a field is, and how its content is written.
 enum Shape {
     Digits(usize),
     Characters(usize),
@@ -40,7 +41,7 @@ enum Shape {
     BytesBehind(usize),
 }
 
-fn shape(field: usize) -> Option<Shape> {
+fn shape(field: u32) -> Option<Shape> {
     use Shape::{Bytes, BytesBehind, Characters, Digits, DigitsBehind};
     Some(match field {
         2 | 32 | 35 => DigitsBehind(1),
@@ -64,19 +65,36 @@ fn shape(field: usize) -> Option<Shape> {
     })
 }
 
+/// Packed digits as text.
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
+}
+
+/// Packed digits as a number.
+fn number(packed: &[u8]) -> Option<u64> {
+    packed.iter().flat_map(|byte| [byte >> 4, byte & 15]).try_fold(0_u64, |number, digit| {
+        let shifted = if digit < 10 { number.checked_mul(10) } else { None };
+        shifted?.checked_add(u64::from(digit))
+    })
+}
+
+fn small_number(packed: &[u8]) -> Option<u32> {
+    number(packed).and_then(|number| number.try_into().ok())
 }
 
 /// Reads a frame behind its length bytes: TPDU, header, message. `None` if it is no message of the dialect.
 pub fn read(frame: &[u8]) -> Option<Seen> {
     let body = frame.get(11..)?;
-    let mti = hex(body.get(..2)?);
-    let bitmap = u64::from_be_bytes(body.get(2..10)?.try_into().ok()?);
+    let mut bitmap = u64::from_be_bytes(body.get(2..10)?.try_into().ok()?);
     let mut rest = body.get(10..)?;
     let mut seen = Seen {
-        mti,
+        mti: hex(body.get(..2)?),
         processing_code: None,
         amount_minor: None,
         trace: None,
@@ -86,45 +104,43 @@ pub fn read(frame: &[u8]) -> Option<Seen> {
         kind: String::new(),
         batch: 0,
     };
-    for field in (1..=64).filter(|field| bitmap >> (64 - field) & 1 == 1) {
-        let value = take(&mut rest, shape(field)?)?;
-        note(&mut seen, field, value);
+    while bitmap != 0 {
+        let field = bitmap.leading_zeros() + 1;
+        bitmap &= !(1 << (64 - field));
+        note(&mut seen, field, take(&mut rest, &shape(field)?)?);
     }
     rest.is_empty().then_some(seen)
 }
 
-fn take(rest: &mut &[u8], shape: Shape) -> Option<String> {
+/// Cuts a field off: its bytes without a length in front.
+fn take<'a>(rest: &mut &'a [u8], shape: &Shape) -> Option<&'a [u8]> {
     let mut cut = |count: usize| {
         let (head, tail) = rest.split_at_checked(count)?;
         *rest = tail;
         Some(head)
     };
-    Some(match shape {
-        Shape::Digits(count) => hex(cut(count.div_ceil(2))?),
-        Shape::Characters(count) => String::from_utf8_lossy(cut(count)?).into_owned(),
-        Shape::Bytes(count) => hex(cut(count)?),
-        Shape::DigitsBehind(prefix) => {
-            let count: usize = hex(cut(prefix)?).parse().ok()?;
-            hex(cut(count.div_ceil(2))?)[..count].to_owned()
-        }
-        Shape::BytesBehind(prefix) => {
-            let count: usize = hex(cut(prefix)?).parse().ok()?;
-            hex(cut(count)?)
-        }
-    })
+    let mut length = |prefix: usize| usize::try_from(number(cut(prefix)?)?).ok();
+    let count = match *shape {
+        Shape::Digits(count) => count.div_ceil(2),
+        Shape::Characters(count) | Shape::Bytes(count) => count,
+        Shape::DigitsBehind(prefix) => length(prefix)?.div_ceil(2),
+        Shape::BytesBehind(prefix) => length(prefix)?,
+    };
+    cut(count)
 }
 
-fn note(seen: &mut Seen, field: usize, value: String) {
+fn note(seen: &mut Seen, field: u32, value: &[u8]) {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     match field {
-        3 => seen.processing_code = Some(value),
-        4 => seen.amount_minor = value.parse().ok(),
-        11 => seen.trace = value.parse().ok(),
-        37 => seen.reference = Some(value),
-        39 => seen.response_code = Some(value),
-        41 => seen.terminal = value,
+        3 => seen.processing_code = Some(hex(value)),
+        4 => seen.amount_minor = number(value),
+        11 => seen.trace = small_number(value),
+        37 => seen.reference = Some(text(value)),
+        39 => seen.response_code = Some(text(value)),
+        41 => seen.terminal = text(value),
         60 => {
-            seen.kind = value.get(..2).unwrap_or_default().to_owned();
-            seen.batch = value.get(2..8).and_then(|batch| batch.parse().ok()).unwrap_or(0);
+            seen.kind = value.get(..1).map(hex).unwrap_or_default();
+            seen.batch = value.get(1..4).and_then(small_number).unwrap_or(0);
         }
         _ => {}
     }

@@ -4,6 +4,7 @@ use crate::canary::Canary;
 use crate::lab::TestIssuer;
 use crate::plant::{Lenient, Plant};
 use crate::store::SimulatedStore;
+use crate::vault::Keys;
 use acquirer::{Acquirer, Effect, Event, HostConfig, PeerIdentity, Record};
 use driver::{Address, HostDriver, HostKind, Work, WorkDone};
 use issuer::IssuerConfig;
@@ -14,7 +15,6 @@ use machine::{MachineId, Tick};
 use std::rc::Rc;
 use std::sync::Arc;
 use types::TerminalId;
-use vault_soft::LocalKeys;
 
 /// What the driver must know of acquirer machines.
 pub struct Kind {
@@ -67,7 +67,7 @@ pub struct Host {
     driver: HostDriver<Kind>,
     config: Arc<HostConfig>,
     issuer: IssuerConfig,
-    keys: LocalKeys,
+    keys: Keys,
     plant: Rc<Plant>,
 }
 
@@ -93,7 +93,7 @@ pub enum Ask {
 
 impl Host {
     /// A host that has just been switched on.
-    pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: LocalKeys, canary: Option<Canary>) -> Self {
+    pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: Keys, canary: Option<Canary>) -> Self {
         let plant = Rc::new(Plant::new(canary));
         let driver = HostDriver::new(Kind { config: Arc::clone(&config), plant: Rc::clone(&plant) });
         Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, keys, plant }

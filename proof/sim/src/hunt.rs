@@ -52,7 +52,8 @@ fn first_violation(report: &Report, transactions: &mut u64) -> Option<(String, S
     report.violations.first().map(|found| (found.invariant.to_owned(), found.detail.clone()))
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("stopped").to_owned()
 }

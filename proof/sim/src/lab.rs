@@ -73,6 +73,9 @@ pub fn vault_secrets(entropy: &dyn Entropy) -> anyhow::Result<MasterSecrets> {
     Ok(MasterSecrets::from_master_key(Secret::take(&mut master_key)).with_transport_key(transport_key.duplicate()))
 }
 
+/// Enciphers a KEK to the public key of a vault.
+pub type Envelope = fn(&[u8], &[u8]) -> anyhow::Result<Vec<u8>>;
+
 /// Enciphers a KEK to a vault's transport public key: RSA-OAEP with SHA-256.
 pub fn transport_envelope(public_key_der: &[u8], key: &[u8]) -> anyhow::Result<Vec<u8>> {
     let public = PublicEncryptingKey::from_der(public_key_der).map_err(|_| anyhow::anyhow!("no RSA public key"))?;
@@ -86,13 +89,13 @@ pub fn transport_envelope(public_key_der: &[u8], key: &[u8]) -> anyhow::Result<V
 
 impl TestIssuer {
     /// Sets up the issuer's keys in a vault. `seed` is 32 random bytes for its transport and PIN keys.
-    pub fn set_up(keys: &mut dyn KeyService, seed: &[u8; 32]) -> anyhow::Result<Self> {
+    pub fn set_up(keys: &mut dyn KeyService, envelope: Envelope, seed: &[u8; 32]) -> anyhow::Result<Self> {
         let owner = Owner::new(OWNER).context("an owner name")?;
         let Reply::TransportPublicKey { public_key } = one(keys, Command::TransportPublicKey {})? else {
             bail!("no transport key");
         };
         let transport = seed[..16].to_vec();
-        let enciphered = transport_envelope(&public_key, &transport)?;
+        let enciphered = envelope(&public_key, &transport)?;
         let under = created(one(keys, Command::ImportTransportKey { owner: owner.clone(), version: 1, enciphered })?)?;
         let algorithm = keys::Algorithm::HmacSha256;
         let make = Command::GenerateKey { usage: Usage::PinReference, algorithm, owner, version: 1, exportable: false };

@@ -7,6 +7,7 @@
 mod auditor;
 mod canary;
 mod eye;
+mod fake_vault;
 mod faults;
 mod flows;
 mod host;
@@ -21,6 +22,7 @@ mod settlement_day;
 mod sqlite_node;
 mod store;
 mod terminal;
+mod vault;
 mod witness;
 mod world;
 
@@ -31,7 +33,7 @@ pub use flows::{
     Act, Cut, FLOWS, Flow, Node, Played, TORN_DRAWS, Tally, play, play_on_lying_disks, try_operations, try_recoveries,
 };
 pub use hunt::{Catch, hunt};
-pub use many::{Many, many};
+pub use many::{Many, Sweep};
 pub use random::Random;
 pub use replay::{Minimised, Step, Told, Until, minimise, replay};
 pub use settlement_day::{SettledDay, settle_day};

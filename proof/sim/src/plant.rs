@@ -88,7 +88,14 @@ impl Plant {
     }
 
     /// What leaves a till, each effect as often as it comes out here.
-    pub fn till_effect(&self, mut effect: till::Effect) -> Vec<till::Effect> {
+    pub fn till_effects(&self, effects: Vec<till::Effect>) -> Vec<till::Effect> {
+        if self.canary.is_none() {
+            return effects;
+        }
+        effects.into_iter().flat_map(|effect| self.till_effect(effect)).collect()
+    }
+
+    fn till_effect(&self, mut effect: till::Effect) -> Vec<till::Effect> {
         match &mut effect {
             till::Effect::Ped(PedCommand::CompleteFrame { template, .. }) => self.complete_frame(template),
             till::Effect::Print(receipt) => {

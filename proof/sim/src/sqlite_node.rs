@@ -3,7 +3,7 @@
 use machine::MachineId;
 use machine::store::{AccountName, Append, Journal, Outcome, Store, StoreFault};
 use memory_disk::{Fault, MemoryDisk, When};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use store_sqlite::SqliteStore;
 use types::Currency;
 
@@ -16,9 +16,9 @@ pub struct Books {
     /// Postings in the order of booking: their names, accounts and changes.
     pub postings: Vec<(String, Vec<(String, i64)>)>,
     /// Balances by account and currency.
-    pub balances: BTreeMap<String, BTreeMap<u16, i64>>,
+    pub balances: HashMap<String, BTreeMap<u16, i64>>,
     /// Facts of the space that was asked for.
-    pub facts: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub facts: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 /// One SQLite file on a disk of its own.

@@ -9,7 +9,7 @@ use machine::wire::Encode;
 use machine::{Durable, MachineId};
 use memory_disk::When;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use types::Currency;
 
@@ -37,8 +37,8 @@ pub struct StatementLine {
 #[derive(Default, Debug, Clone)]
 pub struct SimulatedStore {
     chains: BTreeMap<MachineId, Chain>,
-    keys: BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>,
-    balances: BTreeMap<String, BTreeMap<u16, i64>>,
+    keys: BTreeMap<&'static str, HashMap<Vec<u8>, Vec<u8>>>,
+    balances: HashMap<String, BTreeMap<u16, i64>>,
     statement: Vec<StatementLine>,
     appends: u64,
     releases: u64,
@@ -120,7 +120,7 @@ impl SimulatedStore {
 
     /// Terminal, batch and trace of every message that was decided; reversals and script notices are not counted.
     pub fn decided(&self) -> BTreeSet<(String, u32, u32)> {
-        let keys = self.keys.get(acquirer::SPACE_INTENT).into_iter().flat_map(BTreeMap::keys);
+        let keys = self.keys.get(acquirer::SPACE_INTENT).into_iter().flat_map(HashMap::keys);
         let intents = keys.filter_map(|key| Intent::from_bytes(key).ok());
         let counted =
             intents.filter(|intent| !matches!(intent.class, MessageClass::Reversal | MessageClass::ScriptNotice));
@@ -135,6 +135,7 @@ impl SimulatedStore {
     /// Sum of all balances of each currency.
     pub fn sums(&self) -> BTreeMap<u16, i64> {
         let mut sums = BTreeMap::new();
+        // In whatever order: they are added up.
         for (currency, balance) in self.balances.values().flatten() {
             *sums.entry(*currency).or_default() += balance;
         }
@@ -200,7 +201,8 @@ impl SimulatedStore {
     pub fn find_another(&self, space: &str, key: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys.get(space)?;
         let exact = keys.get(key)?;
-        Some(keys.range(..key.to_vec()).next_back().map_or(exact, |(_, value)| value).clone())
+        let below = keys.iter().filter(|(other, _)| other.as_slice() < key).max_by_key(|(other, _)| *other);
+        Some(below.map_or(exact, |(_, value)| value).clone())
     }
 
     fn balance(&self, account: &AccountName, currency: Currency) -> i64 {
@@ -216,7 +218,7 @@ impl SimulatedStore {
     }
 
     fn guard_failure(&self, append: &Append) -> Option<GuardFailure> {
-        let mut moved: BTreeMap<(String, u16), i64> = BTreeMap::new();
+        let mut moved: Vec<(&AccountName, Currency, i64)> = Vec::new();
         for row in &append.rows {
             match row {
                 Row::Unique { space, key, .. }
@@ -227,10 +229,7 @@ impl SimulatedStore {
                     }
                 }
                 Row::Posting { legs, .. } => {
-                    for leg in legs {
-                        *moved.entry((leg.account.text().to_owned(), leg.currency.numeric())).or_default() +=
-                            leg.delta_minor;
-                    }
+                    moved.extend(legs.iter().map(|leg| (&leg.account, leg.currency, leg.delta_minor)));
                 }
                 Row::Unique { .. } | Row::Put { .. } | Row::BalanceAtLeast { .. } => {}
             }
@@ -243,8 +242,9 @@ impl SimulatedStore {
             if self.canary == Some(Canary::UncheckedHolds) && account.text().starts_with("hold/") {
                 return None;
             }
-            let key = (account.text().to_owned(), currency.numeric());
-            let would_be_minor = self.balance(account, *currency) + moved.get(&key).copied().unwrap_or(0);
+            let here = moved.iter().filter(|(of, in_currency, _)| *of == account && in_currency == currency);
+            let would_be_minor =
+                self.balance(account, *currency) + here.map(|(_, _, delta_minor)| delta_minor).sum::<i64>();
             (would_be_minor < *floor_minor).then(|| GuardFailure::Balance { account: account.clone(), would_be_minor })
         })
     }

@@ -4,6 +4,7 @@ use crate::canary::Canary;
 use crate::plant::Plant;
 use crate::random::Random;
 use crate::store::SimulatedStore;
+use crate::vault::Keys;
 use card::{Card, Personalisation};
 use driver::{Halt, Interrupt, Line, SingleDriver};
 use machine::Tick;
@@ -11,7 +12,6 @@ use machine::store::StoreFault;
 use memory_disk::When;
 use ped::Ped;
 use till::Till;
-use vault_soft::LocalKeys;
 
 /// Power cuts after which a terminal gives no explanations any more: they cost more time than the payments.
 const EXPLAINING_LIVES: u64 = 20;
@@ -67,7 +67,7 @@ pub struct Terminal {
     plant: Plant,
     till_config: till::Config,
     ped_config: ped::PedConfig,
-    vault: LocalKeys,
+    vault: Keys,
     till: Option<SingleDriver<Till>>,
     ped: Option<SingleDriver<Ped>>,
     till_journal: SimulatedStore,
@@ -90,7 +90,7 @@ impl Terminal {
     pub fn new(
         till_config: till::Config,
         ped_config: ped::PedConfig,
-        vault: LocalKeys,
+        vault: Keys,
         wallets: Vec<Wallet>,
         canary: Option<Canary>,
         unsealed: bool,
@@ -199,9 +199,8 @@ impl Terminal {
         let plant = &self.plant;
         let result = match (event, &mut self.till, &mut self.ped) {
             (Waiting::Till(event), Some(till), _) => {
-                till.step_interruptibly(&mut self.till_journal, now, event, &mut dice).map(|effects| {
-                    effects.into_iter().flat_map(|effect| plant.till_effect(effect)).map(Effect::Till).collect()
-                })
+                let effects = till.step_interruptibly(&mut self.till_journal, now, event, &mut dice);
+                effects.map(|effects| plant.till_effects(effects).into_iter().map(Effect::Till).collect())
             }
             (Waiting::Ped(event), _, Some(ped)) => ped
                 .step_interruptibly(&mut self.ped_journal, now, event, &mut dice)

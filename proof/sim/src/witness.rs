@@ -2,9 +2,9 @@
 //! the system with each other; the witness compares them with what people wanted. It shares no code with the product.
 
 use crate::auditor::IntentName;
-use crate::eye::{self, Seen};
+use crate::eye::Seen;
 use crate::store::StatementLine;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Wishes of an impatient cashier, of which a busy till may still carry out the first.
 const WISHES_KEPT: usize = 64;
@@ -24,11 +24,11 @@ pub struct Witness {
     wishes: BTreeMap<String, Vec<u64>>,
     known: BTreeMap<IntentName, Known>,
     cards: BTreeMap<u64, String>,
-    money: BTreeMap<String, i64>,
+    money: HashMap<String, i64>,
     booked: BTreeMap<IntentName, (String, i64)>,
     times: BTreeMap<IntentName, u32>,
     /// Which sale each reference number was handed out for.
-    references: BTreeMap<String, IntentName>,
+    references: HashMap<String, IntentName>,
     /// Which reference number each refund names.
     refunds: BTreeMap<IntentName, String>,
     lines_read: usize,
@@ -54,8 +54,7 @@ impl Witness {
     }
 
     /// A terminal hands a request to the network.
-    pub fn frame_sent(&mut self, frame: &[u8], card: Option<u64>, wrong_pin: bool) -> Option<Finding> {
-        let seen = eye::read(frame)?;
+    pub fn frame_sent(&mut self, seen: &Seen, card: Option<u64>, wrong_pin: bool) -> Option<Finding> {
         let name = (seen.terminal.clone(), seen.batch, seen.trace?);
         let amount_minor = seen.amount_minor?;
         if (seen.mti.as_str(), seen.kind.as_str()) == ("0220", "25") {
@@ -64,7 +63,7 @@ impl Witness {
         match (seen.mti.as_str(), seen.kind.as_str()) {
             ("0200", "22") | ("0220", "25") if !self.known.contains_key(&name) => {
                 self.known.insert(name.clone(), Known { amount_minor, card, wrong_pin });
-                self.is_a_wish(&seen, &name, amount_minor)
+                self.is_a_wish(seen, &name, amount_minor)
             }
             ("0400", _) => self.reverses_what_was_sent(&name, amount_minor),
             _ => None,
@@ -72,14 +71,10 @@ impl Witness {
     }
 
     /// A host answers: from now on an approved sale is known by its reference number.
-    pub fn frame_answered(&mut self, frame: &[u8]) {
-        let Some(Seen { mti, kind, terminal, batch, trace: Some(trace), reference: Some(reference), .. }) =
-            eye::read(frame)
-        else {
-            return;
-        };
-        if (mti.as_str(), kind.as_str()) == ("0210", "22") {
-            self.references.insert(reference, (terminal, batch, trace));
+    pub fn frame_answered(&mut self, seen: &Seen) {
+        let (Some(trace), Some(reference)) = (seen.trace, &seen.reference) else { return };
+        if (seen.mti.as_str(), seen.kind.as_str()) == ("0210", "22") {
+            self.references.insert(reference.clone(), (seen.terminal.clone(), seen.batch, trace));
         }
     }
 

@@ -19,6 +19,7 @@ use crate::replay::{Listener, Step, Told, Until};
 use crate::schedule::Schedule;
 use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Waiting};
+use crate::vault::{Keys, Vault, is_real};
 use crate::witness::{Finding, Witness};
 use acquirer::{HostConfig, PeerIdentity};
 use driver::{Address, WorkDone};
@@ -29,10 +30,9 @@ use pedlink::OpaqueFrame;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use till::{AuthorisationReference, OperatorCommand};
 use types::{Amount, BatchNumber, InstitutionId, LocalDate, Rrn, Stan, TerminalId};
-use vault_soft::{LocalKeys, SoftVault};
 
 /// Wall clock at the beginning of every run: 2026-01-05 08:00 in China, in Unix milliseconds.
 const WALL_START_MS: u64 = 1_767_571_200_000;
@@ -56,7 +56,7 @@ const CLOCK_SALT: u64 = 0xC10C_0FF5;
 const HOSTS: usize = 2;
 
 enum Happening {
-    Terminal { index: usize, life: u64, waiting: Waiting },
+    Terminal { index: usize, life: u64, waiting: Box<Waiting> },
     TerminalWake { index: usize, life: u64 },
     TerminalRestart { index: usize },
     Shopper { index: usize, turn: u64 },
@@ -131,7 +131,7 @@ pub(crate) struct World {
     ending: Vec<Option<Authorised>>,
     /// Completions with their cards.
     completed: Vec<Vec<(Stan, usize)>>,
-    administration: LocalKeys,
+    administration: Keys,
     key_orders: Vec<Option<KeyOrder>>,
     key_orders_made: u64,
     /// The master key that the host held when nothing newer was on its way to it.
@@ -157,28 +157,9 @@ pub(crate) struct World {
     listener: Option<Listener>,
     stops_at: Until,
     lines_told: usize,
+    statement_lines_read: usize,
     pub(crate) events: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
-}
-
-struct SeededEntropy(Mutex<Random>);
-
-impl vault_soft::Entropy for SeededEntropy {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), vault_soft::EntropyFailure> {
-        let mut random = self.0.lock().map_err(|_| vault_soft::EntropyFailure)?;
-        random.fill(bytes);
-        Ok(())
-    }
-}
-
-/// The guess limiter's clock stands still in a simulation: limits that depend on time would depend on the pace of a run.
-struct Moving(std::sync::atomic::AtomicU64);
-
-impl vault_soft::Clock for Moving {
-    fn now_ms(&self) -> u64 {
-        // Each question moves it by a minute, so that no limit is ever reached.
-        self.0.fetch_add(60_001, std::sync::atomic::Ordering::Relaxed)
-    }
 }
 
 impl World {
@@ -193,10 +174,10 @@ impl World {
 
     fn with(plan: Plan, script: Option<Script>) -> anyhow::Result<Self> {
         let mut random = Random::new(plan.seed);
-        let entropy = SeededEntropy(Mutex::new(random.fork()));
-        let secrets = lab::vault_secrets(&entropy)?;
-        let vault = Arc::new(SoftVault::new(secrets, Box::new(entropy), Box::new(Moving(Default::default()))));
-        let host_keys = LocalKeys::new(Arc::clone(&vault), Caller::Host);
+        let of_vault = random.fork();
+        let real = script.is_some() || is_real(plan.seed);
+        let vault = if real { Vault::real(of_vault)? } else { Vault::fake(of_vault) };
+        let host_keys = vault.speaks_to(Caller::Host);
         let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
         if plan.canary == Some(Canary::LooseBound) {
             config.completion_percent = LOOSE_PERCENT;
@@ -230,7 +211,7 @@ impl World {
             authorised: Vec::new(),
             ending: Vec::new(),
             completed: Vec::new(),
-            administration: LocalKeys::new(Arc::clone(&vault), Caller::Administration),
+            administration: vault.speaks_to(Caller::Administration),
             key_orders: Vec::new(),
             key_orders_made: 0,
             master_key_delivered_ms: Vec::new(),
@@ -253,6 +234,7 @@ impl World {
             listener: None,
             stops_at: Until::End,
             lines_told: 0,
+            statement_lines_read: 0,
             events: 0,
             outcomes: BTreeMap::new(),
         };
@@ -352,6 +334,11 @@ impl World {
     }
 
     fn read_statement(&mut self) {
+        let lines = self.store.statement().len();
+        if lines == self.statement_lines_read {
+            return;
+        }
+        self.statement_lines_read = lines;
         self.tell_postings();
         self.auditor.read_statement(self.store.statement(), self.schedule.now_ms());
         for (invariant, detail) in self.witness.read_statement(self.store.statement()) {
@@ -423,7 +410,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, waiting),
+            Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, *waiting),
             Happening::TerminalWake { index, life } => self.terminal_wakes(index, life),
             Happening::TerminalRestart { index } => self.power_on(index),
             Happening::Shopper { index, turn } => self.shopper_acts(index, turn),
@@ -478,8 +465,8 @@ fn is_unsealed(plan: &Plan) -> bool {
     !plan.seed.is_multiple_of(SEALED_WORLDS)
 }
 
-fn make_master_key(
-    keys: &mut LocalKeys,
+pub(crate) fn make_master_key(
+    keys: &mut Keys,
     terminal: TerminalId,
     version: u32,
 ) -> anyhow::Result<keys::KeyBlock<keys::TerminalMaster>> {

@@ -1,6 +1,7 @@
 //! The network: messages late, lost and doubled.
 
 use super::{Happening, WALLETS, World};
+use crate::eye;
 
 impl World {
     fn delay(&mut self) -> u64 {
@@ -19,11 +20,12 @@ impl World {
         let frame = &frame[2..];
         self.note("request", frame);
         self.sync_claims(index);
-        self.auditor.frame_sent(frame);
+        let seen = eye::read(frame);
+        self.auditor.frame_sent(seen.as_ref());
         let terminal = &self.terminals[index];
         let first_card = (u64::try_from(index).expect("few terminals") + 1) * WALLETS;
         let card = terminal.card_read.map(|wallet| first_card + u64::try_from(wallet).expect("few wallets"));
-        let finding = self.witness.frame_sent(frame, card, terminal.typed_wrong);
+        let finding = seen.and_then(|seen| self.witness.frame_sent(&seen, card, terminal.typed_wrong));
         self.hear(finding);
         if self.faults.refused > 0 && self.network.chance(self.faults.refused) {
             return self.schedule.after(50, Happening::LineFails { index, life, exchange, sent_any: false });
@@ -63,8 +65,10 @@ impl World {
     pub(super) fn send_response(&mut self, connection: u64, frame: &[u8]) {
         self.read_statement();
         self.note("response", frame);
-        self.auditor.reversal_answered(frame);
-        self.witness.frame_answered(frame);
+        if let Some(seen) = eye::read(frame) {
+            self.auditor.reversal_answered(&seen);
+            self.witness.frame_answered(&seen);
+        }
         let Some((index, life, exchange)) = self.connections.remove(&connection) else { return };
         let length = u16::try_from(frame.len()).expect("a bounded frame").to_be_bytes();
         let whole = [&length[..], frame].concat();

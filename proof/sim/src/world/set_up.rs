@@ -7,15 +7,14 @@ use crate::lab::TestIssuer;
 use crate::random::Random;
 use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Wallet, numbered};
+use crate::vault::{Keys, Vault, is_real};
 use acquirer::{Enrolment, PeerIdentity};
 use card::AuthenticationMethod;
 use driver::perform;
 use keys::Caller;
 use ped::PedConfig;
 use std::rc::Rc;
-use std::sync::Arc;
 use types::{Currency, MerchantId, TerminalId};
-use vault_soft::{LocalKeys, SoftVault};
 
 /// Money on each simulated card: 5,000,000.00.
 const CARD_MONEY_MINOR: i64 = 500_000_000;
@@ -24,17 +23,19 @@ const POOR_CARD_MONEY_MINOR: i64 = 100_000;
 /// One world in so many has a terminal that explains its payments.
 const EXPLAINING_WORLDS: u64 = 16;
 /// Chance in millionths that a card proves itself by RSA signatures; the others are of the kind that leaves all to the issuer.
-const REAL_CARD: u32 = 50_000;
+const REAL_CARD: u32 = 1_000;
+/// The same in worlds with the product's own vault.
+const REAL_CARD_IN_REAL_WORLDS: u32 = 50_000;
 /// In one world of so many, two terminals have the same serial number.
 const COPIED_SERIAL_WORLDS: u64 = 32;
 const COPIED_SERIAL: &str = "SIMULATED0001";
 
 impl World {
-    pub(super) fn set_up(&mut self, vault: &Arc<SoftVault>, terminals: u64, random: &mut Random) -> anyhow::Result<()> {
-        let mut administration = LocalKeys::new(Arc::clone(vault), Caller::Administration);
+    pub(super) fn set_up(&mut self, vault: &Vault, terminals: u64, random: &mut Random) -> anyhow::Result<()> {
+        let mut administration = vault.speaks_to(Caller::Administration);
         let mut seed = [0; 32];
         random.fill(&mut seed);
-        let mut lab = TestIssuer::set_up(&mut administration, &seed)?;
+        let mut lab = TestIssuer::set_up(&mut administration, vault.envelope(), &seed)?;
         for number in 1..=terminals {
             self.enrol(&mut administration, number)?;
             let wallets = self.wallets(&mut administration, &mut lab, number, random)?;
@@ -46,7 +47,7 @@ impl World {
             let mut ped = PedConfig::attended(peer.terminal, peer.merchant);
             // Explanations cost half of a run. They move no money, but the first terminal of some worlds gives them.
             ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
-            let ped_keys = LocalKeys::new(Arc::clone(vault), Caller::Ped);
+            let ped_keys = vault.speaks_to(Caller::Ped);
             let mut made = Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan));
             if let Some(script) = &self.script {
                 let above = |node| SimulatedStore::default().unsealed(true).above(node);
@@ -75,7 +76,7 @@ impl World {
         self.plan.seed % COPIED_SERIAL_WORLDS == COPIED_SERIAL_WORLDS - 1
     }
 
-    fn enrol(&mut self, keys: &mut LocalKeys, number: u64) -> anyhow::Result<()> {
+    fn enrol(&mut self, keys: &mut Keys, number: u64) -> anyhow::Result<()> {
         let terminal = TerminalId::parse(&format!("{:08}", 10_000_000 + number))?;
         let merchant = MerchantId::parse(&format!("{:015}", 898_310_000_000_000 + number))?;
         let master_key = make_master_key(keys, terminal, 1)?;
@@ -108,7 +109,7 @@ impl World {
 
     fn wallets(
         &mut self,
-        keys: &mut LocalKeys,
+        keys: &mut Keys,
         lab: &mut TestIssuer,
         terminal: u64,
         random: &mut Random,
@@ -122,7 +123,8 @@ impl World {
             random.fill(&mut seed);
             let card_number = terminal * WALLETS + number;
             let mut personalisation = numbered(profile.personalisation(), card_number, seed);
-            if !self.cards.chance(REAL_CARD) {
+            let chance = if is_real(self.plan.seed) { REAL_CARD_IN_REAL_WORLDS } else { REAL_CARD };
+            if !self.cards.chance(chance) {
                 let applications = &mut personalisation.applications;
                 applications
                     .iter_mut()

@@ -51,7 +51,7 @@ impl World {
     }
 
     pub(super) fn soon(&mut self, index: usize, life: u64, delay_ms: u64, waiting: Waiting) {
-        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting });
+        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting: Box::new(waiting) });
     }
 
     fn cut_power(&mut self, index: usize) {
