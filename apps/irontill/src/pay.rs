@@ -22,6 +22,8 @@ const REVERSAL_PATIENCE: Duration = Duration::from_secs(120);
 enum Kind {
     /// 消费.
     Sale,
+    /// 分期消费: the cardholder pays in instalments, the shop is paid at once.
+    Instalments,
     /// 小费: add a tip to a sale of this batch, once.
     Tip,
     /// 撤销: take a sale of this batch back.
@@ -59,6 +61,9 @@ pub struct Pay {
     /// Date of that pre-authorisation, or of the sale that is refunded, as on its slip, for example 2026-03-15; today in China without it.
     #[arg(long)]
     date: Option<String>,
+    /// How many instalments.
+    #[arg(long)]
+    instalments: Option<u8>,
     /// The tip alone, for example 2.00.
     #[arg(long)]
     tip: Option<String>,
@@ -133,6 +138,9 @@ impl Pay {
     fn command(&self) -> anyhow::Result<OperatorCommand> {
         Ok(match self.transaction {
             Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
+            Kind::Instalments => {
+                OperatorCommand::SellByInstalments { amount: self.amount()?, count: self.instalments()? }
+            }
             Kind::Tip => OperatorCommand::Tip { stan: self.voucher()?, tip: money("--tip", self.tip.as_deref())? },
             Kind::Void => OperatorCommand::Void { stan: self.voucher()? },
             Kind::Refund => OperatorCommand::Refund {
@@ -158,6 +166,10 @@ impl Pay {
 
     fn amount(&self) -> Result<Amount, Misuse> {
         money("--amount", self.amount.as_deref())
+    }
+
+    fn instalments(&self) -> Result<u8, Misuse> {
+        self.instalments.ok_or_else(|| Misuse("--instalments is needed".to_owned()))
     }
 
     fn authorisation(&self) -> Result<AuthorisationReference, Misuse> {

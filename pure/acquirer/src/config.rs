@@ -16,6 +16,8 @@ pub const AUTHORISATION_DAYS_DEFAULT: u32 = 30;
 pub const COMPLETION_PERCENT_DEFAULT: u32 = 115;
 /// Largest tip in per cent of its sale (terminal parameter 19, unionpay-pos §5.4).
 pub const TIP_PERCENT_DEFAULT: u32 = 20;
+/// Numbers of instalments that are offered.
+pub const INSTALMENTS_DEFAULT: [u8; 5] = [3, 6, 12, 18, 24];
 
 /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds: longer than anything of
 /// before the sign-in is under way or waits to be sent again.
@@ -53,6 +55,8 @@ pub struct HostConfig {
     pub completion_percent: u32,
     /// Largest tip in per cent of its sale; 0 takes none.
     pub tip_percent: u32,
+    /// Numbers of instalments that are offered; none offers no instalment sales.
+    pub instalments: Vec<u8>,
     /// Time allowed to the key service, the issuer or a look-up.
     pub reply_timeout_ms: u64,
     /// How long messages under working keys that a sign-in has replaced are still taken, in milliseconds; 0 for not at all.
@@ -71,6 +75,7 @@ impl HostConfig {
             authorisation_days: AUTHORISATION_DAYS_DEFAULT,
             completion_percent: COMPLETION_PERCENT_DEFAULT,
             tip_percent: TIP_PERCENT_DEFAULT,
+            instalments: INSTALMENTS_DEFAULT.to_vec(),
             reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
             key_overlap_ms: KEY_OVERLAP_MS_DEFAULT,
         }

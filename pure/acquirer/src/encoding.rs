@@ -30,7 +30,7 @@ macro_rules! encode_enum {
 encode_enum!(Kind {
     Sale = 1, Void = 2, Refund = 3, Balance = 4,
     PreAuthorisation = 5, PreAuthorisationVoid = 6, Completion = 7, CompletionVoid = 8, CompletionNotice = 9,
-    OfflineSale = 20, TipAdjustment = 21,
+    OfflineSale = 20, TipAdjustment = 21, Instalment = 22, InstalmentVoid = 23,
 });
 encode_enum!(DownloadedSet { Capk = 1, Aid = 2 });
 

@@ -94,7 +94,8 @@ impl Acquirer {
         work.checks.push("allowed, amount, currency and card number in order");
         self.check_room(work)?;
         let original = match kind_of(work) {
-            Kind::Void | Kind::CompletionVoid => self.original_of_void(work)?,
+            Kind::Instalment => return self.check_instalments(work),
+            Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => self.original_of_void(work)?,
             Kind::TipAdjustment => self.original_of_tip(work)?,
             _ => return Ok(()),
         };
@@ -140,8 +141,11 @@ impl Acquirer {
         if body.rrn != Some(*sale.answer.rrn.bytes()) {
             return Err(Rule::OriginalMissing);
         }
-        let fits =
-            if kind_of(work) == Kind::CompletionVoid { sale.kind == Kind::Completion } else { sale.kind.is_sale() };
+        let fits = match kind_of(work) {
+            Kind::CompletionVoid => sale.kind == Kind::Completion,
+            Kind::InstalmentVoid => sale.kind == Kind::Instalment,
+            _ => sale.kind.is_sale(),
+        };
         if !fits {
             return Err(Rule::OriginalKind);
         }
@@ -342,6 +346,8 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
         MessageKind::CompletionNotice => Kind::CompletionNotice,
         MessageKind::OfflineSaleUpload => Kind::OfflineSale,
         MessageKind::SettlementAdjust => Kind::TipAdjustment,
+        MessageKind::InstalmentSale => Kind::Instalment,
+        MessageKind::InstalmentVoid => Kind::InstalmentVoid,
         _ => Kind::Sale,
     }
 }
@@ -350,9 +356,14 @@ fn class_of(kind: Kind) -> MessageClass {
     match kind {
         Kind::PreAuthorisation | Kind::PreAuthorisationVoid => MessageClass::Authorisation,
         Kind::Refund | Kind::CompletionNotice | Kind::TipAdjustment => MessageClass::FinancialNotice,
-        Kind::Sale | Kind::OfflineSale | Kind::Void | Kind::Balance | Kind::Completion | Kind::CompletionVoid => {
-            MessageClass::Financial
-        }
+        Kind::Sale
+        | Kind::Instalment
+        | Kind::InstalmentVoid
+        | Kind::OfflineSale
+        | Kind::Void
+        | Kind::Balance
+        | Kind::Completion
+        | Kind::CompletionVoid => MessageClass::Financial,
     }
 }
 
@@ -364,10 +375,12 @@ fn is_passing(verdict: Verdict) -> bool {
 
 fn operation(kind: Kind) -> Operation {
     match kind {
-        Kind::Sale | Kind::PreAuthorisation => Operation::Purchase,
+        Kind::Sale | Kind::Instalment | Kind::PreAuthorisation => Operation::Purchase,
         Kind::OfflineSale => Operation::OfflinePurchase,
         Kind::Balance => Operation::Balance,
-        Kind::Void | Kind::Refund | Kind::PreAuthorisationVoid | Kind::CompletionVoid => Operation::Credit,
+        Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::PreAuthorisationVoid | Kind::CompletionVoid => {
+            Operation::Credit
+        }
         Kind::Completion | Kind::CompletionNotice | Kind::TipAdjustment => Operation::Capture,
     }
 }
@@ -386,6 +399,8 @@ fn permission(kind: Kind) -> u32 {
         Kind::TipAdjustment => 10,
         Kind::CompletionNotice => 11,
         Kind::OfflineSale => 13,
+        Kind::Instalment => 16,
+        Kind::InstalmentVoid => 17,
     };
     1 << (32 - bit)
 }
@@ -417,14 +432,16 @@ fn entry(work: &Work) -> issuer::Entry {
 
 fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<Movement> {
     match kind {
-        Kind::Sale | Kind::OfflineSale => {
+        Kind::Sale | Kind::OfflineSale | Kind::Instalment => {
             let funds = work.reply.as_ref()?.funds.as_ref()?;
             Some(Movement { sale: intent, funds: funds.account.clone(), amount })
         }
-        Kind::Void | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment => match work.original.as_ref()? {
-            Original::Movement { movement, .. } => Some(movement.clone()),
-            Original::Hold(_) => None,
-        },
+        Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment => {
+            match work.original.as_ref()? {
+                Original::Movement { movement, .. } => Some(movement.clone()),
+                Original::Hold(_) => None,
+            }
+        }
         Kind::Completion | Kind::CompletionNotice => {
             let Original::Hold(hold) = work.original.as_ref()? else { return None };
             Some(Movement { sale: intent, funds: hold.funds.clone(), amount })

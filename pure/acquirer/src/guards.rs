@@ -79,7 +79,7 @@ impl Acquirer {
                 let of_hold = decision.hold.as_ref().is_some_and(|hold| hold.account() == *account);
                 match decision.kind {
                     _ if of_hold => self.decide(work, Rule::AuthorisationClosed.into(), None, out),
-                    Kind::Void | Kind::Refund | Kind::CompletionVoid => {
+                    Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => {
                         self.decide(work, Rule::NothingLeft.into(), None, out);
                     }
                     _ => self.refuse_by_issuer(work, issuer::Rule::Funds, out),

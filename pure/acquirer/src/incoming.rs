@@ -83,7 +83,10 @@ impl Incoming {
             return Some(2);
         }
         let entry = body.entry_mode?;
-        let needs_chip = matches!(self.kind, MessageKind::Sale | MessageKind::Balance | MessageKind::PreAuthorisation);
+        let needs_chip = matches!(
+            self.kind,
+            MessageKind::Sale | MessageKind::InstalmentSale | MessageKind::Balance | MessageKind::PreAuthorisation
+        );
         if needs_chip && entry.is_chip() && body.icc_data.is_none() {
             return Some(55);
         }
@@ -110,6 +113,8 @@ pub(crate) fn carries_card(kind: MessageKind) -> bool {
             | K::CompletionNotice
             | K::OfflineSaleUpload
             | K::SettlementAdjust
+            | K::InstalmentSale
+            | K::InstalmentVoid
     )
 }
 
@@ -152,7 +157,8 @@ fn mandatory(kind: MessageKind) -> &'static [u8] {
         K::CapkStatus | K::CapkDownload | K::AidStatus | K::AidDownload | K::StatusUpload => &[62],
         K::Sale => &[3, 4, 11, 22, 25, 49, 64],
         K::Balance => &[3, 11, 22, 25, 49, 64],
-        K::SaleVoid => &[3, 4, 11, 22, 25, 37, 49, 61, 64],
+        K::InstalmentSale => &[3, 4, 11, 22, 25, 49, 62, 64],
+        K::SaleVoid | K::InstalmentVoid => &[3, 4, 11, 22, 25, 37, 49, 61, 64],
         K::Refund => &[3, 4, 11, 22, 25, 37, 49, 61, 63, 64],
         K::OfflineSaleUpload => &[2, 3, 4, 11, 22, 25, 49, 55, 63, 64],
         K::SettlementAdjust => &[2, 3, 4, 11, 22, 25, 37, 48, 49, 61, 63, 64],

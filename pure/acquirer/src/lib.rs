@@ -16,6 +16,7 @@ mod explain;
 mod financial;
 mod guards;
 mod incoming;
+mod instalments;
 mod machine_impl;
 mod management;
 mod record;

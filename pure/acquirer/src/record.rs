@@ -61,6 +61,10 @@ pub enum Kind {
     OfflineSale,
     /// 结算调整: a tip added to a sale. The decision's amount is the new total, the movement's the tip.
     TipAdjustment,
+    /// 分期消费: the issuer collects it in instalments, the merchant is paid at once.
+    Instalment,
+    /// 分期消费撤销.
+    InstalmentVoid,
 }
 
 impl Kind {
@@ -78,6 +82,8 @@ impl Kind {
             Kind::CompletionNotice => "completion notice",
             Kind::OfflineSale => "offline sale",
             Kind::TipAdjustment => "tip",
+            Kind::Instalment => "instalment sale",
+            Kind::InstalmentVoid => "instalment void",
         }
     }
 
@@ -109,10 +115,13 @@ impl Kind {
     /// Its side in a settlement, if it has one (unionpay-pos §8.3).
     pub fn side(self) -> Option<Side> {
         match self {
-            Kind::Sale | Kind::Completion | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment => {
-                Some(Side::Debit)
-            }
-            Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            Kind::Sale
+            | Kind::Completion
+            | Kind::CompletionNotice
+            | Kind::OfflineSale
+            | Kind::TipAdjustment
+            | Kind::Instalment => Some(Side::Debit),
+            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }

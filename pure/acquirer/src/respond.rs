@@ -2,6 +2,7 @@
 
 use crate::config::HostConfig;
 use crate::incoming::Incoming;
+use crate::instalments::plan;
 use crate::record::Answer;
 use iso8583::unionpay::{Balance, Body, Institutions, MessageKind};
 use tlv::{Builder, tags};
@@ -61,6 +62,9 @@ pub(crate) fn financial(incoming: &Incoming, config: &HostConfig, answer: &Answe
     body.security_control = request.security_control;
     add_institutions(&mut body, config, answer);
     add_balance(&mut body, request, answer);
+    if answer.response_code.is_approval() && incoming.kind == MessageKind::InstalmentSale {
+        body.f62 = request.f62.as_ref().and_then(|f62| plan(f62, request.amount_minor.unwrap_or(0)));
+    }
     if answer.response_code.is_approval() && incoming.kind != MessageKind::Reversal {
         body.f63 = Some(answer.organisation.to_vec());
     }

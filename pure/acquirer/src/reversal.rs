@@ -114,8 +114,8 @@ fn undo(decision: &Decision, status: Status) -> (Undo, Rule) {
         return (Undo::Nothing, Rule::ReversalNothingToDo);
     }
     let undo = match (decision.kind, decision.movement.clone(), decision.hold.clone()) {
-        (Kind::Sale, Some(movement), _) => Undo::Sale(movement),
-        (Kind::Void | Kind::CompletionVoid, Some(movement), _) => Undo::Void(movement),
+        (Kind::Sale | Kind::Instalment, Some(movement), _) => Undo::Sale(movement),
+        (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid, Some(movement), _) => Undo::Void(movement),
         (Kind::PreAuthorisation, _, Some(hold)) => Undo::Hold(hold),
         (Kind::PreAuthorisationVoid, _, Some(hold)) => Undo::Release(hold),
         (Kind::Completion, Some(movement), Some(hold)) => Undo::Completion(movement, hold),

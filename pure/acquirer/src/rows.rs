@@ -105,7 +105,7 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
     let Some(movement) = &decision.movement else { return Vec::new() };
     let currency = movement.amount.currency();
     match decision.kind {
-        Kind::Sale => {
+        Kind::Sale | Kind::Instalment => {
             let mut rows =
                 vec![movement.sale().into_row(), balance_guard(movement.funds.clone(), currency, decision.floor_minor)];
             rows.extend(capture_row(decision));
@@ -119,7 +119,7 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
             capture_guard(&movement.sale, currency),
         ],
         Kind::Completion | Kind::CompletionNotice => completion_rows(decision, movement),
-        Kind::Void | Kind::CompletionVoid => {
+        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => {
             vec![movement.void(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
         }
         Kind::Refund => {

@@ -69,6 +69,8 @@ rules! {
     BatchFull = b"95" "batch.full",
     /// A tip above the host's bound, or F4 and F48 do not fit the sale.
     TipAmount = b"64" "tip.amount",
+    /// So many instalments are not offered.
+    Instalments = b"12" "instalments.not-offered",
     /// The sale has a tip already.
     TipTaken = b"12" "tip.taken",
     /// No such original.

@@ -265,7 +265,9 @@ impl State {
         }
         let ended = Status::Voided(decision.intent.stan);
         match (decision.kind, &decision.movement, &decision.hold) {
-            (Kind::Void | Kind::CompletionVoid, Some(movement), _) => self.set_status(&movement.sale, ended),
+            (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid, Some(movement), _) => {
+                self.set_status(&movement.sale, ended)
+            }
             (kind, _, Some(hold)) if kind.ends_authorisation() => self.set_hold_status(&decision.intent, hold, ended),
             _ => {}
         }

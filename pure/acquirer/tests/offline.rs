@@ -161,3 +161,35 @@ fn power_may_fail_around_the_append_of_an_upload_and_a_tip() {
         assert_eq!((world.code(copy), world.payable()), ("00".to_owned(), 1_100), "{cut:?}");
     }
 }
+
+#[test]
+fn a_sale_in_instalments_pays_the_merchant_at_once_and_is_voided_as_such() {
+    let mut world = World::ready();
+    let none = world.terminal.instalments(PAN, 10_000, "05");
+    assert_eq!(world.code(none), "12", "five are not offered");
+    let nonsense = world.terminal.instalments(PAN, 10_000, "1x");
+    assert_eq!(world.code(nonsense), "30");
+    let request = world.terminal.instalments(PAN, 10_000, "03");
+    let (stan, copy) = (request.trace.unwrap(), request.duplicate());
+    let answer = world.send(request).body();
+    assert_eq!(answer.response_code, Some(*b"00"));
+    let plan = answer.f62.as_ref().map(SecretBytes::expose);
+    assert_eq!(plan, Some(&b"03000000003334000000003333"[..]));
+    assert_eq!((world.payable(), world.card_balance(PAN)), (10_000, OPENING_MINOR - 10_000));
+    let again = world.send(copy).body();
+    assert_eq!((again.rrn, again.f62.as_ref().map(SecretBytes::expose)), (answer.rrn, plan));
+    let rrn = answer.rrn.unwrap();
+    let mut void = world.terminal.void(PAN, 10_000, stan, rrn);
+    void.condition = Some(iso8583::unionpay::ConditionCode::INSTALMENT);
+    let reversal = world.terminal.reversal(&void, b"98");
+    assert_eq!((world.code(void), world.payable()), ("00".to_owned(), 0));
+    assert_eq!((world.code(reversal), world.payable()), ("00".to_owned(), 10_000));
+    let (sale, sale_rrn) = sell(&mut world, 500);
+    let mut void = world.terminal.void(PAN, 500, sale, sale_rrn);
+    void.condition = Some(iso8583::unionpay::ConditionCode::INSTALMENT);
+    assert_eq!(world.code(void), "12", "a plain sale is no instalment sale");
+    let lost = world.terminal.instalments(PAN, 600, "06");
+    let reversal = world.terminal.reversal(&lost, b"98");
+    assert_eq!((world.code(lost), world.code(reversal)), ("00".to_owned(), "00".to_owned()));
+    assert_eq!((world.payable(), world.store.sum()), (10_500, 0));
+}

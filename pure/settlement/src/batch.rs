@@ -104,8 +104,10 @@ impl BatchReader {
 /// What a decision counts as; `None` if it moves no money by its nature.
 fn item(decision: &Decision) -> Option<Item> {
     let kind = match decision.kind {
-        Kind::Sale | Kind::OfflineSale | Kind::Completion | Kind::CompletionNotice => ClearingKind::Sale,
-        Kind::Void | Kind::CompletionVoid => ClearingKind::Void,
+        Kind::Sale | Kind::Instalment | Kind::OfflineSale | Kind::Completion | Kind::CompletionNotice => {
+            ClearingKind::Sale
+        }
+        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => ClearingKind::Void,
         Kind::Refund => ClearingKind::Refund,
         Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid | Kind::TipAdjustment => return None,
     };

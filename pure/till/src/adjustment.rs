@@ -14,7 +14,10 @@ impl Till {
     pub(crate) fn tip_goal(&self, stan: Stan, tip: Amount) -> Result<PaymentGoal, Text> {
         let missing = || Text::new("未找到原交易", "No such sale in this batch");
         let sale = self.state.transaction(stan).filter(|sale| sale.batch == self.state.batch).ok_or_else(missing)?;
-        if !sale.kind.is_sale() || sale.status != TransactionStatus::Approved || sale.voided_by.is_some() {
+        if !matches!(sale.kind, TransactionKind::Sale | TransactionKind::OfflineSale)
+            || sale.status != TransactionStatus::Approved
+            || sale.voided_by.is_some()
+        {
             return Err(Text::new("该交易不可加小费", "Only an approved sale that stands takes a tip"));
         }
         if self.state.tip_of(stan).is_some() {

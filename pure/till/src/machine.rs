@@ -72,6 +72,8 @@ pub(crate) struct PaymentGoal {
     pub original_mmdd: String,
     /// The tip in the amount of an adjustment.
     pub tip: Option<Amount>,
+    /// How many instalments an instalment sale has.
+    pub instalments: Option<u8>,
 }
 
 impl Goal {
@@ -105,6 +107,8 @@ impl TransactionKind {
             TransactionKind::CompletionNotice => Operation::CompletionNotice,
             TransactionKind::OfflineSale => Operation::Sale,
             TransactionKind::TipAdjustment => Operation::TipAdjustment,
+            TransactionKind::Instalment => Operation::Instalment,
+            TransactionKind::InstalmentVoid => Operation::Void,
         }
     }
 }

@@ -163,6 +163,8 @@ pub(crate) struct Payment {
     pub authorisation_code: Option<AuthorisationCode>,
     /// F48 of an adjustment: the tip in it.
     pub tip: Option<Amount>,
+    /// F62 of an instalment sale: how many.
+    pub instalments: Option<u8>,
 }
 
 /// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF, PA, PAV, PC, PCN, PCV, OFS, ADJ).
@@ -179,8 +181,14 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         TransactionKind::CompletionNotice => ("0220", "000000", "24"),
         TransactionKind::OfflineSale => ("0200", "000000", "36"),
         TransactionKind::TipAdjustment => ("0220", "000000", "34"),
+        TransactionKind::Instalment => ("0200", "000000", "22"),
+        TransactionKind::InstalmentVoid => ("0200", "200000", "23"),
     };
-    let condition = if payment.kind.of_authorisation_family() { "06" } else { "00" };
+    let condition = match payment.kind {
+        TransactionKind::Instalment | TransactionKind::InstalmentVoid => "64",
+        kind if kind.of_authorisation_family() => "06",
+        _ => "00",
+    };
     let organisation = || format!("{:<3.3}", payment.organisation).into_bytes();
     FrameTemplate {
         processing_code: Some(processing_code.to_owned()),
@@ -191,6 +199,7 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         rrn: payment.rrn,
         authorisation_code: payment.authorisation_code,
         additional_private: payment.tip.map(|tip| format!("{:012}", tip.minor())),
+        private_62: payment.instalments.map(|count| format!("{count:02}").into_bytes()),
         original_61: payment.original_61.clone(),
         private_63: payment.kind.is_notice().then(organisation),
         with_mac: true,
@@ -240,8 +249,8 @@ pub(crate) fn reversal(transaction: &Transaction, reversal: &PendingReversal) ->
     };
     let card_declined = reversal.reason == ResponseCode::ERROR && transaction.final_blob.is_some();
     let chip = match (transaction.kind, card_declined) {
-        (TransactionKind::Sale | TransactionKind::PreAuthorisation, true) => ChipData::CardDeclined,
-        (TransactionKind::Sale | TransactionKind::PreAuthorisation, false) => ChipData::Reversal,
+        (kind, true) if kind.runs_chip() => ChipData::CardDeclined,
+        (kind, false) if kind.runs_chip() => ChipData::Reversal,
         _ => ChipData::None,
     };
     let blob = if card_declined { &transaction.final_blob } else { &transaction.blob };

@@ -28,6 +28,7 @@ impl OperatorCommand {
             OperatorCommand::Complete { form: CompletionForm::Notice, .. } => Operation::CompletionNotice,
             OperatorCommand::VoidCompletion { .. } => Operation::CompletionVoid,
             OperatorCommand::Tip { .. } => Operation::TipAdjustment,
+            OperatorCommand::SellByInstalments { .. } => Operation::Instalment,
             OperatorCommand::Balance => Operation::Balance,
             OperatorCommand::Settle => Operation::Settlement,
             OperatorCommand::SignOff => Operation::SignOff,
@@ -111,6 +112,7 @@ impl Till {
                 .ok_or_else(Text::default),
             OperatorCommand::Void { stan } => self.void_goal(Kind::Void, stan),
             OperatorCommand::Tip { stan, tip } => self.tip_goal(stan, tip),
+            OperatorCommand::SellByInstalments { amount, count } => instalment_goal(amount, count),
             OperatorCommand::VoidCompletion { stan } => self.void_goal(Kind::CompletionVoid, stan),
             OperatorCommand::Refund { amount, original_rrn, original_date } => {
                 Ok(refund_goal(amount, original_rrn, original_date))
@@ -194,6 +196,10 @@ impl Till {
         if self.state.tip_of(stan).is_some_and(|tip| tip.status == TransactionStatus::Queued) {
             return Err(Text::new("小费尚未上送,稍后再撤销", "The host has not heard of the tip yet: void it later"));
         }
+        let kind = match sale.kind {
+            TransactionKind::Instalment => TransactionKind::InstalmentVoid,
+            _ => kind,
+        };
         let amount = self.state.adjusted_amount(sale);
         let original = original_of(sale);
         Ok(PaymentGoal { original: Some(original), original_mmdd: sale.mmdd(), ..plain_goal(kind, amount) })
@@ -266,7 +272,17 @@ impl Till {
 }
 
 pub(crate) fn plain_goal(kind: TransactionKind, amount: Amount) -> PaymentGoal {
-    PaymentGoal { kind, amount, original: None, original_mmdd: String::new(), tip: None }
+    PaymentGoal { kind, amount, original: None, original_mmdd: String::new(), tip: None, instalments: None }
+}
+
+/// Fewest and most instalments that F62 can name.
+const INSTALMENTS: core::ops::RangeInclusive<u8> = 2..=99;
+
+fn instalment_goal(amount: Amount, count: u8) -> Result<PaymentGoal, Text> {
+    if !INSTALMENTS.contains(&count) {
+        return Err(Text::new("分期期数无效", "Instalments are 2 to 99"));
+    }
+    Ok(PaymentGoal { instalments: Some(count), ..plain_goal(TransactionKind::Instalment, amount) })
 }
 
 fn refund_goal(amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {

@@ -95,7 +95,9 @@ impl Till {
     /// Card and blob of the original, for a void or completion without the card (D43).
     fn account_of_original(&self, goal: &PaymentGoal) -> Option<(CardSummary, SealedBlob)> {
         let needs_card = match goal.kind {
-            TransactionKind::Void | TransactionKind::CompletionVoid => self.config.void_needs_card,
+            TransactionKind::Void | TransactionKind::InstalmentVoid | TransactionKind::CompletionVoid => {
+                self.config.void_needs_card
+            }
             // The shopper has left: the tip stands on the signed slip.
             TransactionKind::TipAdjustment => false,
             kind => !kind.ends_authorisation() || self.config.completion_needs_card,
@@ -113,12 +115,14 @@ impl Till {
             transaction_type: match goal.kind {
                 TransactionKind::Sale
                 | TransactionKind::OfflineSale
+                | TransactionKind::Instalment
                 | TransactionKind::TipAdjustment
                 | TransactionKind::Completion
                 | TransactionKind::CompletionNotice => transaction_type::SALE,
                 TransactionKind::Balance => transaction_type::BALANCE,
                 TransactionKind::PreAuthorisation => transaction_type::PRE_AUTHORISATION,
                 TransactionKind::Void
+                | TransactionKind::InstalmentVoid
                 | TransactionKind::Refund
                 | TransactionKind::PreAuthorisationVoid
                 | TransactionKind::CompletionVoid => transaction_type::REFUND,
@@ -249,7 +253,7 @@ impl Till {
     /// An approved sale (or pre-authorisation) of the same card and amount a moment ago. A question, not a decision: it may rest on
     /// the wall clock.
     fn recent_twin(&self, turn: &Turn, kind: TransactionKind, card: &CardSummary) -> Option<(Stan, Amount)> {
-        let asked = matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation);
+        let asked = kind.is_sale() || kind == TransactionKind::PreAuthorisation;
         if !asked || self.config.duplicate_window_ms == 0 {
             return None;
         }
@@ -353,7 +357,9 @@ impl Till {
         let original = goal.original.as_ref();
         let (stan, mmdd) = (original.and_then(|original| original.stan), &goal.original_mmdd);
         let original_61 = match goal.kind {
-            TransactionKind::Void => stan.map(|stan| message::void_61(self.state.batch, stan)),
+            TransactionKind::Void | TransactionKind::InstalmentVoid => {
+                stan.map(|stan| message::void_61(self.state.batch, stan))
+            }
             TransactionKind::CompletionVoid => {
                 stan.map(|stan| message::completion_void_61(self.state.batch, stan, mmdd))
             }
@@ -376,6 +382,7 @@ impl Till {
                 rrn: with_rrn.and_then(|original| original.rrn),
                 authorisation_code: with_code.and_then(|original| original.authorisation_code),
                 tip: goal.tip,
+                instalments: goal.instalments,
             },
         ))
     }

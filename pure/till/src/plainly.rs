@@ -27,11 +27,15 @@ impl Direction {
         match kind {
             TransactionKind::Sale
             | TransactionKind::OfflineSale
+            | TransactionKind::Instalment
             | TransactionKind::TipAdjustment
             | TransactionKind::Completion
             | TransactionKind::CompletionNotice => Direction::Takes,
             TransactionKind::PreAuthorisation => Direction::Holds,
-            TransactionKind::Void | TransactionKind::Refund | TransactionKind::CompletionVoid => Direction::GivesBack,
+            TransactionKind::Void
+            | TransactionKind::InstalmentVoid
+            | TransactionKind::Refund
+            | TransactionKind::CompletionVoid => Direction::GivesBack,
             TransactionKind::PreAuthorisationVoid => Direction::Frees,
             TransactionKind::Balance => Direction::Asks,
         }

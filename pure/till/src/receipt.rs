@@ -218,6 +218,8 @@ fn title(kind: TransactionKind) -> &'static str {
         TransactionKind::CompletionVoid => "预授权完成撤销(COMPLETE VOID)",
         TransactionKind::OfflineSale => "脱机消费(OFFLINE SALE)",
         TransactionKind::TipAdjustment => "结算调整(ADJUST)",
+        TransactionKind::Instalment => "分期消费(INSTALMENT)",
+        TransactionKind::InstalmentVoid => "分期消费撤销(INSTALMENT VOID)",
     }
 }
 
@@ -292,9 +294,27 @@ fn remarks(transaction: &Transaction, duplicated: bool) -> Vec<String> {
         TransactionKind::PreAuthorisation => format!("已结束,凭证号 ENDED BY: {stan}"),
         _ => format!("已撤销,撤销凭证号 VOIDED BY: {stan}"),
     }));
+    remarks.extend(instalment_remark(transaction));
     chip_remarks(transaction, &mut remarks);
     remarks.extend(host_text(transaction));
     remarks
+}
+
+/// `分期 INSTALMENTS: 12 × 8.33, first 8.37`: F62 of the answer, else the number alone.
+fn instalment_remark(transaction: &Transaction) -> Option<String> {
+    let count = transaction.instalments()?;
+    let answered = transaction.response.as_ref().and_then(|response| response.private_62.as_deref());
+    let digits = answered.and_then(|field| core::str::from_utf8(field).ok());
+    let amount = |range: core::ops::Range<usize>| {
+        let minor = digits?.get(range)?.parse().ok()?;
+        Amount::from_minor(minor, transaction.amount.currency()).map(Amount::decimal)
+    };
+    Some(match (amount(2..14), amount(14..26)) {
+        (Some(first), Some(each)) => {
+            format!("分期期数 INSTALMENTS: {count}, 首期 FIRST {first}, 每期 EACH {each}")
+        }
+        _ => format!("分期期数 INSTALMENTS: {count}"),
+    })
 }
 
 fn chip_remarks(transaction: &Transaction, remarks: &mut Vec<String>) {

@@ -142,7 +142,8 @@ pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, bal
 /// Whether an approved chip transaction of this kind leaves a certificate: where the chip ran a payment. The host has that of an
 /// offline sale already, unless the totals differ (§8.3, step 2).
 fn certified(kind: TransactionKind, balanced: bool) -> bool {
-    matches!(kind, TransactionKind::Sale | TransactionKind::PreAuthorisation) || (!balanced && kind.is_paid_offline())
+    matches!(kind, TransactionKind::Sale | TransactionKind::Instalment | TransactionKind::PreAuthorisation)
+        || (!balanced && kind.is_paid_offline())
 }
 
 /// What the host said to the totals.

@@ -29,6 +29,10 @@ pub enum TransactionKind {
     OfflineSale,
     /// A tip added to a sale: 0220, F3 000000, 60.1 34. Its amount is the new total.
     TipAdjustment,
+    /// A sale that its issuer collects in instalments: 0200, F3 000000, F25 64, 60.1 22.
+    Instalment,
+    /// 0200, F3 200000, F25 64, 60.1 23.
+    InstalmentVoid,
 }
 
 impl TransactionKind {
@@ -55,7 +59,7 @@ impl TransactionKind {
 
     /// Whether it sells: what a void, a tip or a refund may name.
     pub fn is_sale(self) -> bool {
-        matches!(self, TransactionKind::Sale | TransactionKind::OfflineSale)
+        matches!(self, TransactionKind::Sale | TransactionKind::OfflineSale | TransactionKind::Instalment)
     }
 
     /// Whether the chip runs a payment; otherwise the card is only read for its number (unionpay-pos C8).
@@ -64,6 +68,7 @@ impl TransactionKind {
             self,
             TransactionKind::Sale
                 | TransactionKind::OfflineSale
+                | TransactionKind::Instalment
                 | TransactionKind::Balance
                 | TransactionKind::PreAuthorisation
         )
@@ -71,7 +76,7 @@ impl TransactionKind {
 
     /// Whether it takes back a transaction of this batch that it names by its trace number.
     pub fn voids_in_batch(self) -> bool {
-        matches!(self, TransactionKind::Void | TransactionKind::CompletionVoid)
+        matches!(self, TransactionKind::Void | TransactionKind::InstalmentVoid | TransactionKind::CompletionVoid)
     }
 
     /// Whether it names a pre-authorisation by its code and date, and ends it.
@@ -91,10 +96,13 @@ impl TransactionKind {
     pub fn side(self) -> Option<Side> {
         use TransactionKind as Kind;
         match self {
-            Kind::Sale | Kind::Completion | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment => {
-                Some(Side::Debit)
-            }
-            Kind::Void | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            Kind::Sale
+            | Kind::Completion
+            | Kind::CompletionNotice
+            | Kind::OfflineSale
+            | Kind::TipAdjustment
+            | Kind::Instalment => Some(Side::Debit),
+            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }
@@ -248,6 +256,12 @@ impl Transaction {
     pub fn is_paid(&self) -> bool {
         let paid_offline = self.kind.is_paid_offline() && self.status == TransactionStatus::Queued;
         paid_offline || self.status == TransactionStatus::Approved
+    }
+
+    /// How many instalments, as F62 of the request says.
+    pub fn instalments(&self) -> Option<u8> {
+        let digits = self.template.private_62.as_deref().filter(|_| self.kind == TransactionKind::Instalment)?;
+        core::str::from_utf8(digits).ok()?.parse().ok()
     }
 
     /// The tip that F48 of an adjustment names.

@@ -84,6 +84,13 @@ pub enum OperatorCommand {
         /// Trace number of the completion.
         stan: Stan,
     },
+    /// Sells; the cardholder pays his issuer in instalments, the shop is paid at once.
+    SellByInstalments {
+        /// How much in all.
+        amount: Amount,
+        /// How many instalments: 2 to 99, of those that the host offers.
+        count: u8,
+    },
     /// Adds a tip to a sale of this batch, once.
     Tip {
         /// Trace number of the sale.
@@ -240,6 +247,8 @@ pub enum Operation {
     CompletionNotice,
     /// Tip added to a sale.
     TipAdjustment,
+    /// Sale in instalments.
+    Instalment,
     /// The host's word on a sale that was approved without it.
     OfflineUpload,
     /// Settlement.
@@ -271,6 +280,7 @@ impl Operation {
             Operation::CompletionVoid => ("预授权完成撤销", "Completion void"),
             Operation::CompletionNotice => ("预授权完成(通知)", "Completion notice"),
             Operation::TipAdjustment => ("小费", "Tip"),
+            Operation::Instalment => ("分期消费", "Sale in instalments"),
             Operation::OfflineUpload => ("脱机消费上送", "Upload of an offline sale"),
             Operation::Settlement => ("批结算", "Settlement"),
             Operation::Reversal => ("冲正", "Reversal"),

@@ -249,3 +249,26 @@ fn a_tip_raises_a_sale_once_within_its_bound() {
     assert_eq!((report.totals.domestic.debit_minor, report.totals.domestic.debit_count), (17_000, 2), "one a sale");
     world.assert_agreement();
 }
+
+#[test]
+fn a_sale_in_instalments_shows_its_plan_and_is_voided_and_reversed_as_such() {
+    let mut world = World::ready();
+    world.command(OperatorCommand::SellByInstalments { amount: yuan("100.00"), count: 1 });
+    assert_eq!(world.last().status, OutcomeStatus::Failed);
+    world.command(OperatorCommand::SellByInstalments { amount: yuan("100.00"), count: 3 });
+    let sale = world.outcome(Operation::Instalment).clone();
+    assert_eq!(sale.status, OutcomeStatus::Approved);
+    let slip = world.prints[0].render(48);
+    assert!(slip.contains("分期消费(INSTALMENT)") && slip.contains("33.34") && slip.contains("33.33"), "{slip}");
+    world.command(OperatorCommand::Tip { stan: sale.stan.unwrap(), tip: yuan("1.00") });
+    assert_eq!(world.outcome(Operation::TipAdjustment).status, OutcomeStatus::Failed, "no tip on instalments");
+    world.command(OperatorCommand::Void { stan: sale.stan.unwrap() });
+    assert_eq!(world.outcome(Operation::Void).status, OutcomeStatus::Approved);
+    assert_eq!(world.host.net_minor(), 0);
+    world.faults = [Fault::LoseResponse].into();
+    world.command(OperatorCommand::SellByInstalments { amount: yuan("60.00"), count: 6 });
+    assert_eq!(world.outcome(Operation::Instalment).status, OutcomeStatus::Reversing);
+    assert_eq!(world.host.net_minor(), 0);
+    world.command(OperatorCommand::Settle);
+    world.assert_agreement();
+}

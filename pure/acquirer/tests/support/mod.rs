@@ -638,6 +638,14 @@ impl Terminal {
         body
     }
 
+    /// A sale in so many instalments.
+    pub fn instalments(&mut self, pan: &str, minor: u64, count: &str) -> Body {
+        let mut body = self.sale(pan, minor);
+        body.condition = Some(ConditionCode::INSTALMENT);
+        body.f62 = Some(SecretBytes::copy_from(count.as_bytes()));
+        body
+    }
+
     /// Uploads a sale that the card approved by itself.
     pub fn offline_sale(&mut self, pan: &str, minor: u64) -> Body {
         let mut body = self.with_card(b"0200", pan, ProcessingCode::SALE, 36);

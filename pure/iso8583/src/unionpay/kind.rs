@@ -89,6 +89,10 @@ pub enum MessageKind {
     QrQuery,
     /// 订购消费.
     MailOrderSale,
+    /// 分期消费.
+    InstalmentSale,
+    /// 分期消费撤销.
+    InstalmentVoid,
     /// Defined in the family but in no row above: instalments, points, loads, reservations.
     OtherFinancial,
     /// No row of this dialect.
@@ -179,6 +183,8 @@ impl MessageKind {
                 | Self::QrSale
                 | Self::QrVoid
                 | Self::MailOrderSale
+                | Self::InstalmentSale
+                | Self::InstalmentVoid
         )
     }
 
@@ -196,6 +202,7 @@ impl MessageKind {
                 | Self::QrVoid
                 | Self::QrRefund
                 | Self::QrQuery
+                | Self::InstalmentVoid
                 | Self::ScriptResult
                 | Self::OfflineSettlement
                 | Self::SettlementAdjust
@@ -240,6 +247,8 @@ fn financial(query: &Query) -> MessageKind {
         22 if is(query, sale, NORMAL) && query.is_qr => Kind::QrSale,
         22 if is(query, sale, NORMAL) => Kind::Sale,
         22 if is(query, sale, ConditionCode::MAIL_ORDER) => Kind::MailOrderSale,
+        22 if is(query, sale, ConditionCode::INSTALMENT) => Kind::InstalmentSale,
+        23 if is(query, VOID, ConditionCode::INSTALMENT) => Kind::InstalmentVoid,
         23 if is(query, VOID, NORMAL) && query.is_qr => Kind::QrVoid,
         23 if is(query, VOID, NORMAL) => Kind::SaleVoid,
         36 if is(query, sale, NORMAL) => Kind::OfflineSaleUpload,
@@ -347,7 +356,9 @@ mod tests {
             (kind(b"0620", b"000000", b"00", 0, 951), Kind::ScriptResult),
             (kind(b"0200", b"730000", b"00", 60, 0), Kind::QrQuery),
             (kind(b"0200", b"000000", b"08", 22, 0), Kind::MailOrderSale),
-            (kind(b"0200", b"000000", b"64", 22, 0), Kind::OtherFinancial),
+            (kind(b"0200", b"000000", b"64", 22, 0), Kind::InstalmentSale),
+            (kind(b"0200", b"200000", b"64", 23, 0), Kind::InstalmentVoid),
+            (kind(b"0200", b"000000", b"65", 22, 0), Kind::OtherFinancial),
             (kind(b"0200", b"000000", b"91", 45, 0), Kind::OtherFinancial),
             (kind(b"0200", b"000000", b"00", 99, 0), Kind::Unknown),
         ];

@@ -320,6 +320,9 @@ impl TestHost {
         body.authorisation_code = Some(AuthorisationCode::parse(&format!("A{:05}", self.counter + 1)).unwrap());
         body.private_63 = Some(b"CUP".to_vec());
         match &request.template.private_60[..2] {
+            "22" if request.template.condition_code.as_deref() == Some("64") => {
+                body.private_62 = Some(b"03000000003334000000003333".to_vec());
+            }
             "22" | "25" => {}
             "36" => {
                 assert_eq!(
