@@ -136,6 +136,13 @@ impl SqliteStore {
         self.rows(sql, params![space, prefix, length, limit], |row| Ok(Fact { key: row.get(0)?, value: row.get(1)? }))
     }
 
+    /// Keys of a space from one up to but without another, in key order, at most `limit`.
+    pub fn facts_between(&self, space: &str, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Fact>, StoreFault> {
+        let sql = "SELECT key, value FROM fact WHERE space = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.rows(sql, params![space, from, until, limit], |row| Ok(Fact { key: row.get(0)?, value: row.get(1)? }))
+    }
+
     /// Every balance, by account.
     pub fn balances(&self) -> Result<Vec<Balance>, StoreFault> {
         let sql = "SELECT account, currency, balance_minor FROM balance ORDER BY account, currency";

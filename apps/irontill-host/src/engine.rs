@@ -5,6 +5,7 @@
 //! gather. Look-ups are answered at once from a second connection to the store, which sees every durable commit; what
 //! must not race is guarded inside the append.
 
+use crate::risk_rules::LoadedRules;
 use crate::terminals::Terminals;
 use crate::threads::{KeyBatch, start_key_line, start_store};
 use acquirer::{Effect, EnrolmentRefused, Event, HostConfig, PeerIdentity};
@@ -14,6 +15,7 @@ use keys::{BATCH_COMMANDS_MAX, Command, KeyService, Refusal, Reply};
 use link::{Handler, LinkEvent, Request};
 use machine::store::{Store, StoreFault};
 use machine::{MachineId, Tick};
+use risk::RuleSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +38,8 @@ const REPLIES_BEFORE_SWEEP: usize = 8_192;
 pub struct EngineParts {
     /// Configuration of the acquirer.
     pub host: Arc<HostConfig>,
+    /// The risk rules.
+    pub rules: RuleSet,
     /// Configuration of the built-in issuer.
     pub issuer: IssuerConfig,
     /// The store's writing side.
@@ -71,7 +75,13 @@ pub(crate) enum Input {
     Enrol(Box<acquirer::Enrolment>, Sender<Result<(), EnrolmentRefused>>),
     StoreDone(Result<WorkDone, StoreFault>),
     ForeignWrite,
-    KeysDone { line: usize, number: u64, replies: Vec<Reply> },
+    /// Other risk rules, from now on.
+    Rules(RuleSet),
+    KeysDone {
+        line: usize,
+        number: u64,
+        replies: Vec<Reply>,
+    },
     Stop,
 }
 
@@ -80,6 +90,17 @@ pub struct Engine {
     inbox: Sender<Input>,
     statistics: Arc<Statistics>,
     thread: JoinHandle<Result<(), Halt>>,
+}
+
+/// The engine's door for other risk rules.
+pub(crate) struct RulesDoor(Sender<Input>);
+
+impl RulesDoor {
+    /// Takes them into use, from the next transaction on.
+    pub fn use_rules(&self, rules: RuleSet) {
+        // An engine that has ended needs none.
+        let _ = self.0.send(Input::Rules(rules));
+    }
 }
 
 /// The engine's door for the link.
@@ -117,6 +138,11 @@ impl Engine {
         answered.recv().map_err(|_| Stopped)
     }
 
+    /// Where other risk rules are handed in while it runs.
+    pub(crate) fn rules_door(&self) -> RulesDoor {
+        RulesDoor(self.inbox.clone())
+    }
+
     /// Lets what is on its way to the store arrive, then ends the engine.
     ///
     /// # Errors
@@ -152,6 +178,7 @@ enum Asker {
 
 struct Core {
     driver: HostDriver<Terminals>,
+    rules: LoadedRules,
     issuer: IssuerConfig,
     reader: SqliteStore,
     log: LogSink,
@@ -174,6 +201,7 @@ impl Core {
         let key_lines: Vec<_> = parts.key_lines.into_iter().enumerate().map(start_line).collect();
         Self {
             driver: HostDriver::new(Terminals::new(parts.host)),
+            rules: LoadedRules::new(parts.rules),
             issuer: parts.issuer,
             reader: parts.reader,
             log: parts.log,
@@ -238,6 +266,10 @@ impl Core {
             Input::StoreDone(done) => self.driver.finish_work(done?, effects)?,
             Input::ForeignWrite => self.driver.forget_idle(),
             Input::KeysDone { line, number, replies } => self.take_replies(line, number, replies)?,
+            Input::Rules(set) => {
+                (self.log)(&format!("host: risk rules version {}, {} rules", set.version, set.rules.len()));
+                self.rules = LoadedRules::new(set);
+            }
             Input::Stop => self.stopping = true,
         }
         Ok(())
@@ -297,6 +329,10 @@ impl Core {
             Effect::Balance { ticket, account, currency } => {
                 let balance_minor = self.reader.balance_minor(&account, currency)?;
                 self.driver.answer(address, Event::Balance { ticket, balance_minor });
+            }
+            Effect::Screen { ticket, question } => {
+                let screening = self.rules.judge(&self.reader, &question)?;
+                self.driver.answer(address, Event::Screened { ticket, screening });
             }
             Effect::Enrolled { accepted } => {
                 if let Some(answer) = self.enrolments.remove(&address.machine()) {

@@ -9,6 +9,7 @@ mod admin;
 mod engine;
 mod explain;
 mod parameters;
+mod risk_rules;
 mod service;
 mod settings;
 mod settlement;
@@ -22,7 +23,8 @@ pub use admin::{
 pub use engine::{Engine, EngineHandle, EngineParts, LogSink, Statistics, Stopped};
 pub use explain::{Explanation, enrolled_as, explain, find_by_rrn};
 pub use parameters::{format_parameters, parse_parameters};
-pub use service::{HostService, run};
+pub use risk_rules::{Example, Replay, RuleReport, read_rules, replay};
+pub use service::{HostService, policies_of, run};
 pub use settings::{HostSettings, SettingsError};
 pub use settlement::{ExplainedFee, SettlementDesk, SettlementRun, pricing, reconcile_files};
 pub use terminals::Terminals;

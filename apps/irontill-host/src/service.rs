@@ -1,13 +1,15 @@
 //! A host from its settings: files read, store opened, lines to the key service, listening.
 
-use crate::engine::{Engine, EngineParts, LogSink, Statistics, Stopped};
+use crate::engine::{Engine, EngineParts, LogSink, RulesDoor, Statistics, Stopped};
 use crate::parameters::parse_parameters;
+use crate::risk_rules::read_rules;
 use crate::settings::HostSettings;
-use acquirer::{EnrolmentRefused, HostConfig, ParameterSet};
+use acquirer::{EnrolmentRefused, HostConfig, ParameterSet, Policies, RuleUse};
 use anyhow::{Context, anyhow};
 use issuer::IssuerConfig;
 use keys::{Caller, KeyService};
 use link::{RevocationList, Server, Stop, server_config};
+use risk::RuleSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -52,6 +54,7 @@ impl HostService {
         let revoked = Arc::new(RwLock::new(revocation_list(settings.revoked.as_deref())?));
         let parts = EngineParts {
             host: host_config(settings)?,
+            rules: rules_of(settings)?,
             issuer: IssuerConfig::new(settings.issuer),
             writer: SqliteStore::open(&settings.store).with_context(|| named(&settings.store))?,
             reader: SqliteStore::open_read_only(&settings.store, None).with_context(|| named(&settings.store))?,
@@ -119,6 +122,7 @@ pub fn run(settings: &HostSettings, log: LogSink, ready: impl FnOnce(SocketAddr)
     ready(service.address());
     let stop = service.stop.clone();
     let signals = Runtime::new().context("signals")?;
+    signals.spawn(reload_on_hangup(settings.clone(), service.engine.rules_door(), log.clone()));
     signals.spawn(async move {
         if wait_for_signal().await.is_err() {
             log("host: signals cannot be received; stop it with SIGKILL, it will lose nothing");
@@ -130,6 +134,19 @@ pub fn run(settings: &HostSettings, log: LogSink, ready: impl FnOnce(SocketAddr)
     service.wait_for_network();
     signals.shutdown_background();
     service.engine.stop().context("engine")
+}
+
+/// SIGHUP: the file of risk rules is read again. One with a mistake changes nothing.
+async fn reload_on_hangup(settings: HostSettings, door: RulesDoor, log: LogSink) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return log("host: SIGHUP cannot be received; rules change with a restart");
+    };
+    while hangup.recv().await.is_some() {
+        match rules_of(&settings) {
+            Ok(rules) => door.use_rules(rules),
+            Err(mistake) => log(&format!("host: the risk rules stay as they are: {mistake:#}")),
+        }
+    }
 }
 
 async fn wait_for_signal() -> std::io::Result<()> {
@@ -149,11 +166,30 @@ pub(crate) fn host_config(settings: &HostSettings) -> anyhow::Result<Arc<HostCon
         Some(path) => parse_parameters(&read_text(path)?).map_err(|what| anyhow!("{}: {what}", path.display()))?,
     };
     let mut config = HostConfig::new(settings.acquirer, parameters);
+    config.policies = policies_of(settings)?;
     config.mac_algorithm = settings.mac_algorithm;
     config.key_overlap_ms = settings.key_overlap_ms;
     // X9.9 is a single-length algorithm; the others take double-length keys.
     config.double_length_mac_key = settings.mac_algorithm != keys::MacAlgorithm::X99;
     Ok(Arc::new(config))
+}
+
+/// Every merchant's policy, from the file that the settings name.
+///
+/// # Errors
+/// The file's, or the first mistake in it.
+pub fn policies_of(settings: &HostSettings) -> anyhow::Result<Policies> {
+    let Some(path) = &settings.merchants else {
+        // Rules without a word on merchants are obeyed for all of them.
+        let mut policies = Policies::default();
+        policies.standard.rules = if settings.rules.is_some() { RuleUse::Refuse } else { RuleUse::Off };
+        return Ok(policies);
+    };
+    Policies::parse(&read_text(path)?).map_err(|what| anyhow!("{}: {what}", path.display()))
+}
+
+fn rules_of(settings: &HostSettings) -> anyhow::Result<RuleSet> {
+    settings.rules.as_deref().map_or_else(|| Ok(RuleSet::default()), read_rules)
 }
 
 fn tls_of(settings: &HostSettings) -> anyhow::Result<Arc<link::ServerConfig>> {

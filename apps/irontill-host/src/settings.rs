@@ -36,6 +36,10 @@ pub struct HostSettings {
     pub parameters: Option<PathBuf>,
     /// Serial numbers of revoked certificates, if any.
     pub revoked: Option<PathBuf>,
+    /// What single merchants may do, if they differ.
+    pub merchants: Option<PathBuf>,
+    /// Risk rules. They are asked for merchants whose policy says so.
+    pub rules: Option<PathBuf>,
     /// The acquirer (F32, F44).
     pub acquirer: InstitutionId,
     /// The built-in issuer (F44).
@@ -93,6 +97,8 @@ impl HostSettings {
             authority_key: folder.join("authority.key.pem"),
             parameters: None,
             revoked: None,
+            merchants: None,
+            rules: None,
             acquirer: institution("48020000"),
             issuer: institution("03080000"),
             mac_algorithm: MacAlgorithm::UnionPayEcb,
@@ -134,6 +140,8 @@ impl HostSettings {
             "authority-key" => self.authority_key = path(),
             "parameters" => self.parameters = Some(path()),
             "revoked" => self.revoked = Some(path()),
+            "merchants" => self.merchants = Some(path()),
+            "rules" => self.rules = Some(path()),
             "acquirer" => self.acquirer = institution()?,
             "issuer" => self.issuer = institution()?,
             "mac-algorithm" => self.mac_algorithm = parse_mac_algorithm(value).ok_or_else(bad)?,
@@ -171,6 +179,8 @@ impl HostSettings {
         line("authority-key", &path(&self.authority_key));
         self.parameters.iter().for_each(|parameters| line("parameters", &path(parameters)));
         self.revoked.iter().for_each(|revoked| line("revoked", &path(revoked)));
+        self.merchants.iter().for_each(|merchants| line("merchants", &path(merchants)));
+        self.rules.iter().for_each(|rules| line("rules", &path(rules)));
         line("acquirer", self.acquirer.text());
         line("issuer", self.issuer.text());
         line("mac-algorithm", mac_algorithm_name(self.mac_algorithm));
@@ -214,6 +224,8 @@ mod tests {
         settings.listen = "0.0.0.0:9000".to_owned();
         settings.parameters = Some(folder.join("parameters.txt"));
         settings.revoked = Some(folder.join("revoked.txt"));
+        settings.merchants = Some(folder.join("merchants.txt"));
+        settings.rules = Some(folder.join("risk.rules"));
         settings.mac_algorithm = MacAlgorithm::X919;
         settings.limits.idle_timeout_ms = 5;
         settings.key_overlap_ms = 0;

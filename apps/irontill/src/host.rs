@@ -1,6 +1,7 @@
 //! `irontill host`: the host alone, and what its operators do on a system's folder.
 
 use crate::bureau;
+use crate::risk_rules::Rules;
 use crate::settle::{Fee, Reconcile, Settle};
 use crate::system::{Folder, System};
 use crate::till_point::{TillPoint, rotate_master_key};
@@ -63,6 +64,9 @@ pub enum HostCommand {
     Reconcile(Reconcile),
     /// The fee of one sale and the rule that made it.
     Fee(Fee),
+    /// Risk rules: checks a file of them, tries them on past traffic, prints some to begin from.
+    #[command(subcommand)]
+    Rules(Rules),
     /// Prints the pricing that is used without another one, to begin from.
     Pricing,
 }
@@ -113,6 +117,7 @@ impl HostCommand {
             HostCommand::Settle(settle) => settle.run(),
             HostCommand::Reconcile(reconcile) => reconcile.run(),
             HostCommand::Fee(fee) => fee.run(),
+            HostCommand::Rules(rules) => rules.run(),
             HostCommand::Pricing => {
                 print!("{}", settlement::STANDARD_PRICING);
                 Ok(Verdict::Yes)

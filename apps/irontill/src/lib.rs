@@ -23,6 +23,7 @@ mod lines;
 mod load;
 mod pay;
 mod published;
+mod risk_rules;
 mod rotation;
 mod settle;
 mod simulate;

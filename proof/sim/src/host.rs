@@ -3,6 +3,7 @@
 use crate::canary::Canary;
 use crate::lab::TestIssuer;
 use crate::plant::{Lenient, Plant};
+use crate::risk_rules;
 use crate::store::SimulatedStore;
 use crate::vault::Keys;
 use acquirer::{Acquirer, Effect, Event, HostConfig, PeerIdentity, Record};
@@ -12,6 +13,7 @@ use keys::KeyService;
 use machine::store::{Journal, Outcome, Row, Store};
 use machine::wire::Malformed;
 use machine::{MachineId, Tick};
+use risk::RuleSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use types::TerminalId;
@@ -67,6 +69,7 @@ pub struct Host {
     driver: HostDriver<Kind>,
     config: Arc<HostConfig>,
     issuer: IssuerConfig,
+    rules: RuleSet,
     keys: Keys,
     plant: Rc<Plant>,
 }
@@ -96,7 +99,7 @@ impl Host {
     pub fn new(config: Arc<HostConfig>, issuer: IssuerConfig, keys: Keys, canary: Option<Canary>) -> Self {
         let plant = Rc::new(Plant::new(canary));
         let driver = HostDriver::new(Kind { config: Arc::clone(&config), plant: Rc::clone(&plant) });
-        Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, keys, plant }
+        Self { life: 0, up: true, decides_at_ms: None, driver, config, issuer, rules: risk_rules::rules(), keys, plant }
     }
 
     /// Loses power: everything in memory is gone.
@@ -174,6 +177,9 @@ impl Host {
                     store.find(space, &key).expect("a simulated store reads")
                 };
                 Event::Found { ticket, value }
+            }
+            Effect::Screen { ticket, question } => {
+                Event::Screened { ticket, screening: risk_rules::judge(&self.rules, &question, store) }
             }
             Effect::Balance { ticket, account, currency } => Event::Balance {
                 ticket,

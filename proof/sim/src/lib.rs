@@ -17,6 +17,7 @@ mod many;
 mod plant;
 mod random;
 mod replay;
+mod risk_rules;
 mod schedule;
 mod settlement_day;
 mod sqlite_node;

@@ -205,6 +205,15 @@ impl SimulatedStore {
         Some(below.map_or(exact, |(_, value)| value).clone())
     }
 
+    /// Values of a space from one key up to but without another, in the order of keys.
+    pub fn between(&self, space: &str, from: Vec<u8>, until: Vec<u8>) -> impl Iterator<Item = &Vec<u8>> {
+        self.keys
+            .get(space)
+            .into_iter()
+            .flat_map(move |keys| keys.range(from.clone()..until.clone()))
+            .map(|(_, value)| value)
+    }
+
     fn balance(&self, account: &AccountName, currency: Currency) -> i64 {
         self.balances.get(account.text()).and_then(|balances| balances.get(&currency.numeric())).copied().unwrap_or(0)
     }

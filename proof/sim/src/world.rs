@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::lab::{self, test_parameters};
 use crate::random::Random;
 use crate::replay::{Listener, Step, Told, Until};
+use crate::risk_rules;
 use crate::schedule::Schedule;
 use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Waiting};
@@ -180,10 +181,13 @@ impl World {
         let host_keys = vault.speaks_to(Caller::Host);
         let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
         if plan.canary == Some(Canary::LooseBound) {
-            config.completion_percent = LOOSE_PERCENT;
+            config.policies.standard.completion_percent = LOOSE_PERCENT;
         }
         if plan.canary == Some(Canary::HoldsFallEarly) {
-            config.authorisation_days = 0;
+            config.policies.standard.authorisation_days = 0;
+        }
+        if script.is_none() && plan.canary.is_none() {
+            config.policies.standard.rules = risk_rules::use_in(plan.seed);
         }
         let config = Arc::new(config);
         let issuer = IssuerConfig::new(InstitutionId::parse("03080000")?);

@@ -24,10 +24,11 @@ impl Acquirer {
         let tip_minor = body.private_data.as_ref().and_then(minor).filter(|minor| *minor > 0).ok_or(Rule::TipAmount)?;
         let amount = Amount::from_minor(tip_minor, sold.currency()).ok_or(Rule::TipAmount)?;
         let sums_up = body.amount_minor == sold.minor().checked_add(tip_minor);
-        if !sums_up || !is_within(amount, sold, self.config.tip_percent) {
+        if !sums_up || !is_within(amount, sold, self.policy().tip_percent) {
             return Err(Rule::TipAmount);
         }
-        Ok(Original::Movement { movement: Movement { amount, ..sale.movement }, group: Some(sale.group) })
+        let movement = Movement { amount, ..sale.movement };
+        Ok(Original::Movement { movement, group: Some(sale.group), sale: sale.given_back })
     }
 }
 

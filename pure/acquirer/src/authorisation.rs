@@ -16,7 +16,7 @@ impl Acquirer {
     /// terminals made it.
     pub(crate) fn find_authorisation(&mut self, work: Box<Work>, out: &mut Output) {
         let Some(key) = self.key_of(&work) else {
-            return self.decide(work, Rule::AuthorisationMissing.into(), None, out);
+            return self.refuse(work, Rule::AuthorisationMissing, out);
         };
         let ticket = self.wait(work, Phase::FindingAuthorisation);
         out.effects.push(Effect::Find { ticket, space: SPACE_AUTHORISATION, key });
@@ -24,7 +24,7 @@ impl Acquirer {
 
     /// Releases the oldest hold whose time is over, one behind each record that became durable.
     pub(crate) fn release_expired_hold(&mut self, out: &mut Output) {
-        let allowed_ms = u64::from(self.config.authorisation_days).saturating_mul(MILLISECONDS_A_DAY);
+        let allowed_ms = u64::from(self.policy().authorisation_days).saturating_mul(MILLISECONDS_A_DAY);
         let now_ms = self.now.wall_ms;
         let mut holds = self.state.holds.values();
         let expired = holds.find(|placed| now_ms.saturating_sub(placed.wall_ms) > allowed_ms);
@@ -50,7 +50,7 @@ impl Acquirer {
                 work.checks.push("pre-authorisation found and fitting");
                 self.ask_issuer(work, out);
             }
-            Err(rule) => self.decide(work, rule.into(), None, out),
+            Err(rule) => self.refuse(work, rule, out),
         }
     }
 
@@ -64,11 +64,11 @@ impl Acquirer {
             // A void after its time does what the expiry would do.
             return if amount == hold.amount { Ok(Original::Hold(hold)) } else { Err(Rule::AuthorisationAmount) };
         }
-        if !is_within(amount, hold.amount, self.config.completion_percent) {
+        if !is_within(amount, hold.amount, self.policy().completion_percent) {
             return Err(Rule::AuthorisationAmount);
         }
         let age_ms = self.now.wall_ms.saturating_sub(wall_ms);
-        if age_ms > u64::from(self.config.authorisation_days).saturating_mul(MILLISECONDS_A_DAY) {
+        if age_ms > u64::from(self.policy().authorisation_days).saturating_mul(MILLISECONDS_A_DAY) {
             return Err(Rule::AuthorisationExpired);
         }
         Ok(Original::Hold(hold))

@@ -1,5 +1,6 @@
 //! What the host is told at its start.
 
+use crate::policy::Policies;
 use iso8583::unionpay::{AidParameters, Capk};
 use keys::MacAlgorithm;
 use types::InstitutionId;
@@ -7,15 +8,6 @@ use types::InstitutionId;
 /// Time allowed to the key service, the issuer or a look-up before a request is given up: well below the terminal's
 /// own time-out (40 seconds at least, unionpay-pos §5.4).
 pub const REPLY_TIMEOUT_MS_DEFAULT: u64 = 15_000;
-/// Days after a sale in which it may be refunded.
-pub const REFUND_WINDOW_DAYS_DEFAULT: u32 = 180;
-
-/// Days after a pre-authorisation in which it may be completed (unionpay-pos §8.7).
-pub const AUTHORISATION_DAYS_DEFAULT: u32 = 30;
-/// Largest completion in per cent of its pre-authorisation (unionpay-pos §8.7).
-pub const COMPLETION_PERCENT_DEFAULT: u32 = 115;
-/// Largest tip in per cent of its sale (terminal parameter 19, unionpay-pos §5.4).
-pub const TIP_PERCENT_DEFAULT: u32 = 20;
 /// Numbers of instalments that are offered.
 pub const INSTALMENTS_DEFAULT: [u8; 5] = [3, 6, 12, 18, 24];
 
@@ -47,14 +39,8 @@ pub struct HostConfig {
     pub mac_algorithm: MacAlgorithm,
     /// Whether new MAC keys have 16 bytes.
     pub double_length_mac_key: bool,
-    /// Days after a sale in which it may be refunded.
-    pub refund_window_days: u32,
-    /// Days after a pre-authorisation in which it may be completed.
-    pub authorisation_days: u32,
-    /// Largest completion in per cent of its pre-authorisation.
-    pub completion_percent: u32,
-    /// Largest tip in per cent of its sale; 0 takes none.
-    pub tip_percent: u32,
+    /// What merchants may do.
+    pub policies: Policies,
     /// Numbers of instalments that are offered; none offers no instalment sales.
     pub instalments: Vec<u8>,
     /// Time allowed to the key service, the issuer or a look-up.
@@ -71,10 +57,7 @@ impl HostConfig {
             parameters,
             mac_algorithm: MacAlgorithm::UnionPayEcb,
             double_length_mac_key: true,
-            refund_window_days: REFUND_WINDOW_DAYS_DEFAULT,
-            authorisation_days: AUTHORISATION_DAYS_DEFAULT,
-            completion_percent: COMPLETION_PERCENT_DEFAULT,
-            tip_percent: TIP_PERCENT_DEFAULT,
+            policies: Policies::default(),
             instalments: INSTALMENTS_DEFAULT.to_vec(),
             reply_timeout_ms: REPLY_TIMEOUT_MS_DEFAULT,
             key_overlap_ms: KEY_OVERLAP_MS_DEFAULT,

@@ -149,9 +149,16 @@ fn pin_tries(reader: &mut Reader<'_>) -> Result<(CardToken, PinTries), Malformed
     Ok((reader.value()?, reader.value()?))
 }
 
+/// Set in a decision's kind: what the risk rules said stands at its end. Decisions of 0.1.0 have it never.
+const SCREENED: u8 = 0x80;
+
 impl Encode for Decision {
     fn encode(&self, writer: &mut Writer) {
-        writer.value(&self.intent).value(&self.kind).value(&self.identity);
+        let marked = if self.screening.is_some() { SCREENED } else { 0 };
+        writer
+            .value(&self.intent)
+            .raw(&self.kind.to_bytes().iter().map(|kind| kind | marked).collect::<Vec<_>>())
+            .value(&self.identity);
         put_option(writer, self.truncated.as_ref());
         writer.value(&self.amount).raw(&self.entry_mode).value(&self.answer);
         put_option(writer, self.movement.as_ref());
@@ -169,12 +176,16 @@ impl Encode for Decision {
         if self.kind.holds() {
             put_option(writer, self.hold.as_ref());
         }
+        if let Some(screening) = &self.screening {
+            writer.value(screening);
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (intent, kind) = (reader.value()?, reader.u8()?);
         let mut decision = Self {
-            intent: reader.value()?,
-            kind: reader.value()?,
+            intent,
+            kind: Kind::from_bytes(&[kind & !SCREENED])?,
             identity: reader.value()?,
             truncated: reader.option(Reader::value)?,
             amount: reader.value()?,
@@ -189,9 +200,13 @@ impl Encode for Decision {
             pin_tries: reader.option(pin_tries)?,
             atc_once: reader.option(|reader| Ok(bounded(reader, NOTE_BYTES_MAX)?.to_vec()))?,
             wall_ms: reader.u64()?,
+            screening: None,
         };
         if decision.kind.holds() {
             decision.hold = reader.option(Reader::value)?;
+        }
+        if kind & SCREENED != 0 {
+            decision.screening = Some(reader.value()?);
         }
         Ok(decision)
     }

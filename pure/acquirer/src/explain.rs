@@ -3,6 +3,7 @@
 use crate::record::{Decision, Record, Reversal, Undo};
 use iso8583::unionpay::info;
 use ledger::BatchTotals;
+use risk::{FindingKind, Reason, Screening};
 use types::ResponseCode;
 
 /// What a record says, topic by topic. It holds no card data beyond what a receipt shows.
@@ -65,6 +66,7 @@ fn explain_decision(decision: &Decision, lines: &mut Lines) {
         lines.add("card", truncated.text().to_owned());
     }
     decision.checks.iter().for_each(|check| lines.add("check passed", check.to_owned()));
+    decision.screening.iter().for_each(|screening| explain_screening(screening, lines));
     lines.add("rule", decision.rule.clone());
     lines.add("answer", answered(decision.answer.response_code));
     lines.add("reference", decision.answer.rrn.text().to_owned());
@@ -72,6 +74,21 @@ fn explain_decision(decision: &Decision, lines: &mut Lines) {
         lines.add("authorisation code", code.text().to_owned());
     }
     explain_postings(&Record::Decided(Box::new(decision.clone())), lines);
+}
+
+/// Every risk rule that applied, with its reason in both languages.
+fn explain_screening(screening: &Screening, lines: &mut Lines) {
+    for finding in &screening.findings {
+        let said = match finding.kind {
+            FindingKind::Flagged => "flagged 已标记",
+            FindingKind::Refused(_) => "refused 已拒绝",
+            FindingKind::Softened(_) => "flagged, not refused 仅标记",
+            FindingKind::Excused => "excused 已豁免",
+        };
+        let Reason { zh, en } = &finding.reason;
+        let version = screening.version;
+        lines.add("risk", format!("{said}: {} (rules version {version}): {zh} / {en}", finding.rule));
+    }
 }
 
 fn explain_reversal(reversal: &Reversal, lines: &mut Lines) {

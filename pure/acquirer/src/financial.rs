@@ -2,7 +2,7 @@
 
 use crate::authorisation::is_within;
 use crate::check::{ORGANISATION_UNKNOWN, identity_of};
-use crate::machine_impl::{Acquirer, OpenedCard, Original, Output, Phase, Work};
+use crate::machine_impl::{Acquirer, GivenBack, OpenedCard, Original, Output, Phase, Work};
 use crate::record::{Capture, Decision, Kind, Record, Side, Stored};
 use crate::respond;
 use crate::rows::{SPACE_RRN, month_day};
@@ -19,6 +19,7 @@ use types::{Amount, AuthorisationCode, Currency, Stan};
 pub(crate) struct StandingOriginal {
     pub movement: Movement,
     pub group: CardGroup,
+    pub given_back: GivenBack,
 }
 
 /// F60.5: the chip of the card could not be read before.
@@ -45,7 +46,7 @@ impl Acquirer {
         }
         let checked = self.check_common(&work).and_then(|()| self.check_kind(&mut work));
         match checked {
-            Err(rule) => self.decide(work, rule.into(), None, out),
+            Err(rule) => self.refuse(work, rule, out),
             Ok(()) if kind_of(&work) == Kind::Refund => self.find_capture(work, out),
             Ok(()) if kind_of(&work).ends_authorisation() => self.find_authorisation(work, out),
             Ok(()) => self.ask_issuer(work, out),
@@ -76,6 +77,9 @@ impl Acquirer {
         let kind = kind_of(work);
         if enrolment.allowed & permission(kind) == 0 {
             return Err(Rule::NotAllowed);
+        }
+        if !self.policy().allows(kind) {
+            return Err(Rule::MerchantNotAllowed);
         }
         let body = &work.incoming.body;
         if kind != Kind::Balance && body.amount_minor.unwrap_or(0) == 0 {
@@ -126,7 +130,8 @@ impl Acquirer {
         if work.incoming.body.amount_minor != Some(amount.minor()) {
             return Err(Rule::OriginalAmount);
         }
-        Ok(Original::Movement { movement: Movement { amount, ..sale.movement }, group: Some(sale.group) })
+        let movement = Movement { amount, ..sale.movement };
+        Ok(Original::Movement { movement, group: Some(sale.group), sale: sale.given_back })
     }
 
     /// The sale or completion that F61 and F37 name: of this batch, standing, of this card.
@@ -158,7 +163,8 @@ impl Acquirer {
         if sale.identity.card != work.card.as_ref().map(|card| card.token) {
             return Err(Rule::OtherCard);
         }
-        Ok(StandingOriginal { movement, group: sale.group })
+        let given_back = GivenBack { amount_minor: sale.amount.minor(), wall_ms: sale.wall_ms };
+        Ok(StandingOriginal { movement, group: sale.group, given_back })
     }
 
     fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
@@ -175,7 +181,7 @@ impl Acquirer {
                 work.checks.push("original found and fitting");
                 self.ask_issuer(work, out);
             }
-            Err(rule) => self.decide(work, rule.into(), None, out),
+            Err(rule) => self.refuse(work, rule, out),
         }
     }
 
@@ -196,19 +202,23 @@ impl Acquirer {
         }
         let amount = amount_of(work, capture.movement.amount.currency()).ok_or(Rule::OriginalAmount)?;
         // A tip may stand on it; whether so much is left, the guard on the capture says in the append.
-        let percent = self.config.tip_percent.saturating_add(100);
+        let percent = self.policy().tip_percent.saturating_add(100);
         if !is_within(amount, capture.movement.amount, percent) {
             return Err(Rule::OriginalAmount);
         }
         let age_ms = self.now.wall_ms.saturating_sub(capture.wall_ms);
-        if age_ms > u64::from(self.config.refund_window_days).saturating_mul(MILLISECONDS_A_DAY) {
+        if age_ms > u64::from(self.policy().refund_days).saturating_mul(MILLISECONDS_A_DAY) {
             return Err(Rule::RefundTooLate);
         }
-        Ok(Original::Movement { movement: Movement { amount, ..capture.movement }, group: None })
+        let given_back = GivenBack { amount_minor: capture.movement.amount.minor(), wall_ms: capture.wall_ms };
+        Ok(Original::Movement { movement: Movement { amount, ..capture.movement }, group: None, sale: given_back })
     }
 
-    /// Asks the issuer of the card.
+    /// Asks the issuer of the card; the risk rules come before it.
     pub(crate) fn ask_issuer(&mut self, work: Box<Work>, out: &mut Output) {
+        if let Some(question) = self.question(&work, None) {
+            return self.screen(work, question, None, out);
+        }
         let Some(request) = self.issuer_request(&work) else {
             return self.refuse_with_mac(work, Rule::Format.into(), out);
         };
@@ -321,6 +331,7 @@ impl Acquirer {
             pin_tries: reply.and_then(|reply| reply.pin_tries),
             atc_once: reply.and_then(|reply| reply.atc_once.clone()).filter(|_| approved),
             wall_ms: self.now.wall_ms,
+            screening: self.is_screened().then(|| work.screening.clone().unwrap_or_default()),
         })
     }
 }
@@ -352,7 +363,7 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
     }
 }
 
-fn class_of(kind: Kind) -> MessageClass {
+pub(crate) fn class_of(kind: Kind) -> MessageClass {
     match kind {
         Kind::PreAuthorisation | Kind::PreAuthorisationVoid => MessageClass::Authorisation,
         Kind::Refund | Kind::CompletionNotice | Kind::TipAdjustment => MessageClass::FinancialNotice,

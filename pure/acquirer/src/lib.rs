@@ -19,30 +19,36 @@ mod incoming;
 mod instalments;
 mod machine_impl;
 mod management;
+mod policy;
 mod record;
 mod respond;
 mod reversal;
 mod rows;
 mod rule;
+mod screening;
 mod settlement;
 mod state;
 mod words;
 
 pub use checks::Checks;
-pub use config::{
-    AUTHORISATION_DAYS_DEFAULT, COMPLETION_PERCENT_DEFAULT, HostConfig, KEY_OVERLAP_MS_DEFAULT, ParameterSet,
-    REFUND_WINDOW_DAYS_DEFAULT, REPLY_TIMEOUT_MS_DEFAULT,
-};
+pub use config::{HostConfig, INSTALMENTS_DEFAULT, KEY_OVERLAP_MS_DEFAULT, ParameterSet, REPLY_TIMEOUT_MS_DEFAULT};
 pub use explain::explain;
 pub use incoming::{Unroutable, route};
 pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
+pub use policy::{
+    AUTHORISATION_DAYS_DEFAULT, COMPLETION_PERCENT_DEFAULT, MerchantPolicy, Policies, PolicyError,
+    REFUND_WINDOW_DAYS_DEFAULT, RuleUse, TIP_PERCENT_DEFAULT,
+};
 pub use record::{
     Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
     NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored, TERMINAL_NUMBER_MAX,
     Undo, Upload, UploadedEntry,
 };
-pub use rows::{SPACE_AUTHORISATION, SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows};
+pub use rows::{
+    SPACE_AUTHORISATION, SPACE_INTENT, SPACE_PAST, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows,
+};
 pub use rule::{Rule, Verdict};
+pub use screening::{kind_names, past_of, question_of};
 pub use state::{
     ClosedBatch, Entry, OPEN_INTENTS_MAX, PLACED_HOLDS_MAX, PREVIOUS_KEYS_MAX, PlacedHold, PreviousKeys, State, Status,
 };

@@ -3,6 +3,7 @@
 use crate::config::HostConfig;
 use crate::incoming::{Incoming, Unreadable};
 use crate::record::{DownloadedSet, Enrolment, Record};
+use crate::rule::Rule;
 use crate::state::State;
 use crate::words::{Effect, Event, Level, LogLine, PeerIdentity};
 use iso8583::unionpay::{Body, MessageKind, Requirement};
@@ -12,6 +13,7 @@ use ledger::{CardGroup, Hold, Movement};
 use machine::store::{Journal, Outcome};
 use machine::wire::{Encode, Malformed};
 use machine::{Batch, Machine, MachineId, Tick};
+use risk::Screening;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::{CardToken, CivilTime, SecretBytes, TerminalId, TruncatedPan};
@@ -32,10 +34,17 @@ pub(crate) struct OpenedCard {
     pub expired: bool,
 }
 
+/// What is given back, as it was.
+#[derive(Clone, Copy)]
+pub(crate) struct GivenBack {
+    pub amount_minor: u64,
+    pub wall_ms: u64,
+}
+
 /// What a message rests on.
 pub(crate) enum Original {
     /// The sale or completion that a void or refund gives back.
-    Movement { movement: Movement, group: Option<CardGroup> },
+    Movement { movement: Movement, group: Option<CardGroup>, sale: GivenBack },
     /// The pre-authorisation that a void or completion ends.
     Hold(Hold),
 }
@@ -48,6 +57,8 @@ pub(crate) enum Phase {
     FindingCapture,
     /// The pre-authorisation of a void or completion is looked up.
     FindingAuthorisation,
+    /// The risk rules have their say: on what is in order, or on what this rule refuses already.
+    Screening { refused: Option<Rule> },
     /// The issuer decides.
     AskingIssuer,
     /// The balance is looked up.
@@ -78,6 +89,8 @@ pub(crate) struct Work {
     pub card: Option<OpenedCard>,
     pub original: Option<Original>,
     pub reply: Option<Box<IssuerReply>>,
+    /// What the risk rules said, once they were asked.
+    pub screening: Option<Screening>,
     pub checks: Vec<&'static str>,
 }
 
@@ -96,6 +109,7 @@ impl Work {
             card: None,
             original: None,
             reply: None,
+            screening: None,
             checks: Vec::new(),
         })
     }
@@ -268,6 +282,11 @@ impl Acquirer {
             Event::Balance { ticket, balance_minor } => {
                 if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::ReadingBalance)) {
                     self.take_balance(work, balance_minor, out);
+                }
+            }
+            Event::Screened { ticket, screening } => {
+                if let Some(work) = self.take_work(ticket, |phase| matches!(phase, Phase::Screening { .. })) {
+                    self.take_screening(work, screening, out);
                 }
             }
             Event::Appended(outcome) => self.appended(outcome, out),

@@ -5,6 +5,7 @@ use crate::state::State;
 use issuer::PinTries;
 use keys::{KeyBlock, TerminalMaster, WorkingKeys};
 use ledger::{BatchTotals, CardGroup, Hold, Intent, Movement};
+use risk::Screening;
 use types::{
     Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, InstitutionId, MerchantId, ResponseCode,
     Rrn, Stan, TerminalId, TruncatedPan,
@@ -209,6 +210,8 @@ pub struct Decision {
     pub atc_once: Option<Vec<u8>>,
     /// Unix time in milliseconds.
     pub wall_ms: u64,
+    /// What the risk rules said; none where they are not in use.
+    pub screening: Option<Screening>,
 }
 
 impl Decision {

@@ -1,10 +1,12 @@
 //! What a store keeps beside the records: a pure projection of each record.
 
 use crate::record::{Authorisation, Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
+use crate::screening::{past_of_decision, past_of_reversal};
 use issuer::{SPACE_ATC, pin_try_rows};
 use ledger::{Hold, Intent, Movement, balance_guard, capture_guard, hold_guard};
 use machine::store::Row;
 use machine::wire::Encode;
+use risk::{Past, Scope, past_key};
 use types::{CardToken, CivilTime, MerchantId, TerminalId};
 
 /// Space of decided intents: each can be decided once.
@@ -16,6 +18,8 @@ pub const SPACE_AUTHORISATION: &str = "authorisation";
 /// Space of terminal numbers, with the terminal's name.
 pub const SPACE_TERMINAL_NUMBER: &str = "terminal-number";
 
+/// Space of what risk rules look back on: decisions by card, terminal and merchant, newest first.
+pub const SPACE_PAST: &str = "past";
 /// Space of terminals' serial numbers as F62 of a sign-in gives them, with the terminal that claimed each.
 pub const SPACE_TERMINAL_SERIAL: &str = "terminal-serial";
 
@@ -60,7 +64,17 @@ fn decision_rows(decision: &Decision) -> Vec<Row> {
     }
     rows.extend(hold_rows(decision));
     rows.extend(movement_rows(decision));
+    // A host without rules keeps no past.
+    if decision.screening.is_some() {
+        rows.extend(past_rows(&past_of_decision(decision)));
+    }
     rows
+}
+
+fn past_rows(past: &Past) -> impl Iterator<Item = Row> {
+    let value = past.to_bytes();
+    let keys = Scope::ALL.into_iter().filter_map(|scope| past_key(scope, past));
+    keys.map(move |key| Row::Put { space: SPACE_PAST, key, value: value.clone() })
 }
 
 /// A hold is placed against the card's balance and ends once.
@@ -143,6 +157,9 @@ fn capture_row(decision: &Decision) -> Option<Row> {
 /// The reversal's own intent comes first: a copy of a reversal must find its answer, not its effect.
 fn reversal_rows(reversal: &Reversal) -> Vec<Row> {
     let mut rows = vec![intent_row(&reversal.intent, &Stored::Reversal(Box::new(reversal.clone())))];
+    if let Some(past) = past_of_reversal(reversal) {
+        rows.extend(past_rows(&past));
+    }
     match &reversal.undo {
         Undo::Sale(movement) => {
             rows.push(movement.reversal(&reversal.intent).into_row());

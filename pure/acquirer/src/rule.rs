@@ -57,6 +57,8 @@ rules! {
     SuiteNotSupported = b"40" "sign-in.keys-not-supported",
     /// The bit map of allowed transactions forbids it.
     NotAllowed = b"58" "terminal.not-allowed",
+    /// The merchant may not do that.
+    MerchantNotAllowed = b"58" "merchant.not-allowed",
     /// The amount is zero.
     AmountZero = b"13" "amount.zero",
     /// The terminal is not enrolled for this currency.
@@ -95,6 +97,12 @@ rules! {
     AuthorisationAmount = b"64" "authorisation.amount",
     /// Too long after the pre-authorisation.
     AuthorisationExpired = b"12" "authorisation.expired",
+    /// A risk rule suspects fraud.
+    RiskSuspected = b"59" "risk.suspected",
+    /// A risk rule finds the amount too large.
+    RiskAmount = b"61" "risk.amount",
+    /// A risk rule finds it too often.
+    RiskFrequency = b"65" "risk.frequency",
     /// Less is left of the capture than is to be given back.
     NothingLeft = b"64" "capture.nothing-left",
     /// The reversal names another transaction than the one under its identity.

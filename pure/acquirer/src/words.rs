@@ -5,6 +5,7 @@ use core::fmt;
 use issuer::{IssuerReply, IssuerRequest};
 use keys::{Command, KeyBlock, Reply, TerminalMaster};
 use machine::store::{AccountName, Outcome};
+use risk::{Question, Screening};
 use types::{Currency, MerchantId, TerminalId};
 
 /// Who stands at the other end, as the client certificate says.
@@ -62,6 +63,13 @@ pub enum Event {
         /// Minor units.
         balance_minor: i64,
     },
+    /// Answer to [`Effect::Screen`].
+    Screened {
+        /// Of the effect.
+        ticket: u64,
+        /// What the risk rules say.
+        screening: Screening,
+    },
     /// What became of the last batch with records.
     Appended(Outcome),
     /// The deadline has come.
@@ -79,6 +87,7 @@ impl fmt::Debug for Event {
             Event::IssuerReply { .. } => "IssuerReply(…)",
             Event::Found { .. } => "Found(…)",
             Event::Balance { .. } => "Balance(…)",
+            Event::Screened { .. } => "Screened",
             Event::Appended(_) => "Appended(…)",
             Event::Wake => "Wake",
         };
@@ -132,6 +141,13 @@ pub enum Effect {
         /// Its currency.
         currency: Currency,
     },
+    /// Ask the risk rules; answer [`Event::Screened`].
+    Screen {
+        /// For the answer.
+        ticket: u64,
+        /// What they are asked.
+        question: Box<Question>,
+    },
     /// Tell the operator what became of an enrolment or of a new master key.
     Enrolled {
         /// Accepted and durable, or why not.
@@ -153,6 +169,9 @@ impl fmt::Debug for Effect {
             Effect::Find { ticket, space, .. } => write!(formatter, "Effect::Find({ticket}, {space})"),
             Effect::Balance { ticket, account, .. } => {
                 write!(formatter, "Effect::Balance({ticket}, {})", account.text())
+            }
+            Effect::Screen { ticket, question } => {
+                write!(formatter, "Effect::Screen({ticket}, {})", question.intent.text())
             }
             Effect::Enrolled { accepted } => write!(formatter, "Effect::Enrolled({accepted:?})"),
             Effect::Log(line) => write!(formatter, "Effect::Log({line})"),

@@ -516,7 +516,7 @@ impl Till {
     fn time_out(&mut self, turn: &mut Turn) {
         match self.idle() {
             Activity::Idle => {}
-            Activity::Confirming => self.decline_duplicate(turn),
+            Activity::Confirming => self.decline_duplicate(turn, "gave no answer in time"),
             Activity::Wire(wire) => self.wire_timed_out(turn, *wire),
             Activity::ReadingCard => self.give_up_card(turn),
             Activity::FinishingCard { ending, trace } => {

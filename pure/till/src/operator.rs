@@ -73,7 +73,7 @@ impl Till {
             Activity::ReadingCard => self.cancel_card(turn),
             Activity::Confirming => {
                 self.idle();
-                self.decline_duplicate(turn);
+                self.decline_duplicate(turn, "said no");
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use pedlink::{
     AccountPart, CardDecision, CardFailure, CardSummary, CardTransaction, ChipData, ChipReceipt, FrameTemplate,
     OnlineAnswer, PedCommand, PedReply, ResponseSummary, SealedBlob, TraceLine,
 };
-use types::{Amount, ResponseCode, Stan};
+use types::{ResponseCode, Stan};
 
 /// Tag 9C of a sale, a balance inquiry and a card read for its number only.
 mod transaction_type {
@@ -235,9 +235,8 @@ impl Till {
             let outcome = self.payment_outcome(OutcomeStatus::Declined, text);
             return self.finish(turn, outcome);
         }
-        if let Some(earlier) = self.recent_twin(turn, kind, &card) {
-            let amount = self.payment().map_or(earlier.1, |payment| payment.goal.amount);
-            turn.show(Screen::ConfirmDuplicate { amount, card: card.truncated, earlier: earlier.0 });
+        if let Some(question) = self.recent_twin(turn, kind, &card).map(|twin| self.question_about(twin)) {
+            turn.show(question);
             return self.wait_for(turn, Activity::Confirming, self.config.timeouts.operator_ms);
         }
         self.complete_payment(turn);
@@ -252,7 +251,7 @@ impl Till {
 
     /// An approved sale (or pre-authorisation) of the same card and amount a moment ago. A question, not a decision: it may rest on
     /// the wall clock.
-    fn recent_twin(&self, turn: &Turn, kind: TransactionKind, card: &CardSummary) -> Option<(Stan, Amount)> {
+    fn recent_twin(&self, turn: &Turn, kind: TransactionKind, card: &CardSummary) -> Option<&Transaction> {
         let asked = kind.is_sale() || kind == TransactionKind::PreAuthorisation;
         if !asked || self.config.duplicate_window_ms == 0 {
             return None;
@@ -263,20 +262,50 @@ impl Till {
             .filter(|sale| (sale.kind == kind || (sale.kind.is_sale() && kind.is_sale())) && sale.is_paid())
             .filter(|sale| sale.voided_by.is_none() && sale.card.token == card.token && sale.amount == amount)
             .find(|sale| turn.now.wall_ms.abs_diff(sale.wall_ms) <= self.config.duplicate_window_ms)
-            .map(|sale| (sale.stan, sale.amount))
+    }
+
+    /// The earlier slip stands beside the question: the cashier sees what was paid, when and by whom.
+    fn question_about(&self, twin: &Transaction) -> Screen {
+        let slip = PaymentReceipt::new(&self.config, twin, Copy::Merchant, true);
+        Screen::ConfirmDuplicate {
+            amount: twin.amount,
+            card: twin.card.truncated,
+            earlier: twin.stan,
+            receipt: Box::new(Receipt::Payment(Box::new(slip))),
+        }
     }
 
     pub(crate) fn confirm(&mut self, turn: &mut Turn) {
         if let Activity::Confirming = self.activity {
             self.idle();
+            self.note_answer(turn, "confirmed: it is meant");
             self.complete_payment(turn);
         }
     }
 
-    pub(crate) fn decline_duplicate(&mut self, turn: &mut Turn) {
+    /// The cashier says no, or nothing. Nothing was sent; that it was asked and by whom it was answered stays on record.
+    pub(crate) fn decline_duplicate(&mut self, turn: &mut Turn, answer: &str) {
         let text = Text::new("重复交易未确认,已取消", "Not confirmed: cancelled");
-        let outcome = self.payment_outcome(OutcomeStatus::Cancelled, text);
-        self.leave_card(turn, finish_with(outcome));
+        let outcome = self.payment_outcome(OutcomeStatus::Cancelled, text.clone());
+        self.note_answer(turn, answer);
+        let template = self.payment_template();
+        let decline = template.and_then(|template| {
+            self.transaction(turn, template, None, TransactionStatus::Cancelled, text).map(Box::new)
+        });
+        self.leave_card(turn, AfterCard::Finish { outcome: Box::new(outcome), decline });
+    }
+
+    /// Puts the cashier's answer to the question of a duplicate on the payment's record.
+    fn note_answer(&mut self, turn: &Turn, answer: &str) {
+        let Some(card) = self.payment().and_then(|payment| payment.card.clone()) else { return };
+        let Some(kind) = self.payment().map(|payment| payment.goal.kind) else { return };
+        let earlier = self.recent_twin(turn, kind, &card).map_or_else(String::new, |twin| {
+            format!(" (same card and amount as voucher {} of {})", twin.stan, twin.at)
+        });
+        let text = format!("operator {} {answer}{earlier}", self.config.operator);
+        if let Some(payment) = self.job.as_mut().and_then(|job| job.payment.as_mut()) {
+            payment.trace.push(TraceLine { topic: "duplicate".to_owned(), text });
+        }
     }
 
     /// The card or the terminal declined, or approved where this till cannot take it: nothing is sent.

@@ -419,6 +419,8 @@ pub enum Screen {
         card: TruncatedPan,
         /// The earlier sale.
         earlier: Stan,
+        /// Its slip, to be shown beside the question.
+        receipt: Box<Receipt>,
     },
     /// Card parameters are missing; the till signs in again and fetches them by itself (mission M29).
     ParametersMissing {
@@ -489,7 +491,7 @@ impl Screen {
             Screen::PresentCard { amount, .. } => {
                 Text::new(format!("{amount} 请插卡"), format!("{amount}: insert the card"))
             }
-            Screen::ConfirmDuplicate { amount, card, earlier } => Text::new(
+            Screen::ConfirmDuplicate { amount, card, earlier, .. } => Text::new(
                 format!("卡号 {card} 刚完成同金额交易 {amount} (凭证号 {earlier}),是否继续?"),
                 format!("Card {card} has just paid {amount} (voucher {earlier}). Charge it again?"),
             ),

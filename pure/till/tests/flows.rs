@@ -609,14 +609,32 @@ fn the_same_card_and_amount_is_questioned() {
     world.auto_confirm = false;
     assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved);
     world.command(OperatorCommand::Sale { amount: yuan("12.50") });
-    assert!(world.screens.iter().any(|screen| matches!(screen, Screen::ConfirmDuplicate { .. })));
+    let asked = world.screens.iter().find_map(|screen| match screen {
+        Screen::ConfirmDuplicate { earlier, receipt, .. } => Some((*earlier, receipt.render(32))),
+        _ => None,
+    });
+    let (earlier, slip) = asked.expect("the cashier is asked");
+    assert!(slip.contains("12.50") && slip.contains(&earlier.to_string()), "the earlier slip is in view: {slip}");
     assert_eq!(world.last().status, OutcomeStatus::Cancelled, "nobody answered");
+    let unanswered = world.last().stan.unwrap();
+    assert_eq!(answer_on_record(&world, unanswered), "operator 01 gave no answer in time");
     assert_eq!(world.host.net_minor(), 1250);
     assert_eq!(world.sale("12.51").status, OutcomeStatus::Approved, "another amount is not");
     world.auto_confirm = true;
     assert_eq!(world.sale("12.50").status, OutcomeStatus::Approved);
+    let confirmed = world.last().stan.unwrap();
+    assert_eq!(answer_on_record(&world, confirmed), "operator 01 confirmed: it is meant");
     assert_eq!(world.host.net_minor(), 3751);
     world.assert_agreement();
+}
+
+/// What the cashier answered to the question of a duplicate, without what it was about.
+fn answer_on_record(world: &World, stan: Stan) -> String {
+    let transaction = world.till.find(stan).expect("it is on record");
+    let line = transaction.trace.iter().find(|line| line.topic == "duplicate").expect("the answer is on record");
+    let (answer, about) = line.text.split_once(" (").expect("it says what it was about");
+    assert!(about.starts_with("same card and amount as voucher "), "{about}");
+    answer.to_owned()
 }
 
 #[test]

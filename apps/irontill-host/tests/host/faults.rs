@@ -42,6 +42,7 @@ fn a_full_disk_stops_the_engine_and_what_it_answered_is_there() {
     let institution = InstitutionId::parse("48020000").unwrap();
     let parts = EngineParts {
         host: Arc::new(acquirer::HostConfig::new(institution, acquirer::ParameterSet::default())),
+        rules: Default::default(),
         issuer: IssuerConfig::new(institution),
         writer,
         reader: system.store(),

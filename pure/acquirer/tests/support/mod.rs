@@ -14,6 +14,7 @@ use ledger::Account;
 use machine::store::{AccountName, Append, GuardFailure, Journal, Outcome, Row, Store, StoreFault};
 use machine::wire::Encode;
 use machine::{Batch, Durable, Machine, MachineId, Tick};
+use risk::{History, Past, Question, RuleSet, past_range};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use types::{CardToken, Currency, InstitutionId, MerchantId, Pan, ResponseCode, SecretBytes, TerminalId};
@@ -152,6 +153,13 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
+    /// What is remembered between two keys.
+    pub fn past(&self, from: &[u8], until: &[u8]) -> Vec<Past> {
+        let key = |key: &[u8]| (acquirer::SPACE_PAST.to_owned(), key.to_vec());
+        let values = self.facts.range(key(from)..key(until)).map(|(_, value)| value);
+        values.map(|value| Past::from_bytes(value).unwrap()).collect()
+    }
+
     pub fn write_rows(&mut self, rows: &[Row]) -> Result<(), GuardFailure> {
         let mut next = self.clone();
         for row in rows {
@@ -280,6 +288,9 @@ pub struct Host {
     pub now: Tick,
     pub cut: Cut,
     pub issuer_silent: bool,
+    /// The risk rules, and what they were asked.
+    pub rules: RuleSet,
+    pub questions: Vec<Question>,
     /// Whether each event is followed by a trial restart.
     pub restarts: bool,
     /// What another host does to the store just before the next append.
@@ -325,6 +336,8 @@ impl Host {
             issuer_silent: false,
             restarts: true,
             meddle: None,
+            rules: RuleSet::default(),
+            questions: Vec::new(),
             log: Vec::new(),
             conflicts: 0,
             guard_failures: 0,
@@ -427,6 +440,15 @@ impl Host {
                 Effect::Balance { ticket, account, currency } => {
                     let balance_minor = store.balance_minor(&account, currency).unwrap();
                     events.push_back(Event::Balance { ticket, balance_minor });
+                }
+                Effect::Screen { ticket, question } => {
+                    let past = |scope| {
+                        let range = past_range(scope, &question, self.rules.minutes(scope));
+                        range.map_or_else(Vec::new, |(from, until)| store.past(&from, &until))
+                    };
+                    let screening = self.rules.judge(&question, &History::new(past));
+                    self.questions.push(*question);
+                    events.push_back(Event::Screened { ticket, screening });
                 }
                 Effect::Enrolled { accepted } => self.log.push(format!("enrolled: {accepted:?}")),
                 Effect::Log(line) => self.log.push(line.to_string()),
