@@ -235,7 +235,9 @@ impl Till {
             let outcome = self.payment_outcome(OutcomeStatus::Declined, text);
             return self.finish(turn, outcome);
         }
-        if let Some(question) = self.recent_twin(turn, kind, &card).map(|twin| self.question_about(twin)) {
+        let twin = self.recent_twin(turn, kind, &card);
+        if let Some((question, about)) = twin.map(|twin| (self.question_about(twin), about(twin))) {
+            self.note_duplicate(about);
             turn.show(question);
             return self.wait_for(turn, Activity::Confirming, self.config.timeouts.operator_ms);
         }
@@ -278,7 +280,7 @@ impl Till {
     pub(crate) fn confirm(&mut self, turn: &mut Turn) {
         if let Activity::Confirming = self.activity {
             self.idle();
-            self.note_answer(turn, "confirmed: it is meant");
+            self.note_duplicate(format!("operator {} confirmed: it is meant", self.config.operator));
             self.complete_payment(turn);
         }
     }
@@ -287,7 +289,7 @@ impl Till {
     pub(crate) fn decline_duplicate(&mut self, turn: &mut Turn, answer: &str) {
         let text = Text::new("重复交易未确认,已取消", "Not confirmed: cancelled");
         let outcome = self.payment_outcome(OutcomeStatus::Cancelled, text.clone());
-        self.note_answer(turn, answer);
+        self.note_duplicate(format!("operator {} {answer}", self.config.operator));
         let template = self.payment_template();
         let decline = template.and_then(|template| {
             self.transaction(turn, template, None, TransactionStatus::Cancelled, text).map(Box::new)
@@ -295,14 +297,8 @@ impl Till {
         self.leave_card(turn, AfterCard::Finish { outcome: Box::new(outcome), decline });
     }
 
-    /// Puts the cashier's answer to the question of a duplicate on the payment's record.
-    fn note_answer(&mut self, turn: &Turn, answer: &str) {
-        let Some(card) = self.payment().and_then(|payment| payment.card.clone()) else { return };
-        let Some(kind) = self.payment().map(|payment| payment.goal.kind) else { return };
-        let earlier = self.recent_twin(turn, kind, &card).map_or_else(String::new, |twin| {
-            format!(" (same card and amount as voucher {} of {})", twin.stan, twin.at)
-        });
-        let text = format!("operator {} {answer}{earlier}", self.config.operator);
+    /// What becomes of the question of a duplicate, on the payment's record.
+    fn note_duplicate(&mut self, text: String) {
         if let Some(payment) = self.job.as_mut().and_then(|job| job.payment.as_mut()) {
             payment.trace.push(TraceLine { topic: "duplicate".to_owned(), text });
         }
@@ -742,6 +738,10 @@ impl Till {
             ..TransactionOutcome::new(payment.goal.kind.operation(), status, message)
         }
     }
+}
+
+fn about(twin: &Transaction) -> String {
+    format!("same card and amount as voucher {} of {}", twin.stan, twin.at)
 }
 
 fn finish_with(outcome: TransactionOutcome) -> AfterCard {
