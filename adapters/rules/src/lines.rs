@@ -47,8 +47,6 @@ pub(crate) fn settings(text: &str) -> Result<Vec<Setting>, RuleError> {
         let line = index + 1;
         let trimmed = content.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {
-            // A condition's lines keep their numbers across it.
-            continue_with(&mut settings, "", line);
             continue;
         }
         if content.starts_with([' ', '\t']) {
@@ -64,6 +62,7 @@ pub(crate) fn settings(text: &str) -> Result<Vec<Setting>, RuleError> {
     Ok(settings)
 }
 
+/// Lines left out in between count, so that a mistake keeps its place.
 fn continue_with(settings: &mut [Setting], content: &str, line: usize) {
     let Some(setting) = settings.last_mut() else { return };
     let lines = line - setting.line;

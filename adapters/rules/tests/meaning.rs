@@ -6,7 +6,7 @@ use ledger::{Intent, MessageClass};
 use risk::{Entry, History, Question};
 use types::{Amount, BatchNumber, CardToken, Currency, MerchantId, Stan, TerminalId};
 
-const CONDITIONS: u64 = 4_000;
+const CONDITIONS: u64 = 1_000;
 const DEPTH: u32 = 4;
 
 /// A small generator of numbers (xorshift), the same in every run.

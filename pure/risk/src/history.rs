@@ -81,13 +81,14 @@ struct Line(Vec<(Past, bool)>);
 impl Line {
     fn new(mut pasts: Vec<Past>) -> Self {
         pasts.truncate(HISTORY_ENTRIES_MAX);
-        let mut undone: BTreeSet<Intent> = BTreeSet::new();
-        // Newest first: the reversal of a void is met before the void, and the void before its sale.
+        let undone_by = |undoes: &dyn Fn(&Past) -> bool| -> BTreeSet<Intent> {
+            pasts.iter().filter(|past| past.approved && undoes(past)).filter_map(|past| past.undoes).collect()
+        };
+        // A reversed void undoes nothing; nothing undoes a reversal. Not by the order of time: clocks are set back.
+        let named = undone_by(&|_| true);
+        let undone = undone_by(&|past| !named.contains(&past.intent));
         let stands = |past: Past| {
             let stands = !undone.contains(&past.intent);
-            if let Some(original) = past.undoes.filter(|_| past.approved && stands) {
-                undone.insert(original);
-            }
             (past, stands)
         };
         Self(pasts.into_iter().map(stands).collect())
