@@ -37,7 +37,7 @@ pub struct StatementLine {
 #[derive(Default, Debug, Clone)]
 pub struct SimulatedStore {
     chains: BTreeMap<MachineId, Chain>,
-    keys: BTreeMap<&'static str, HashMap<Vec<u8>, Vec<u8>>>,
+    keys: BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>,
     balances: HashMap<String, BTreeMap<u16, i64>>,
     statement: Vec<StatementLine>,
     appends: u64,
@@ -120,7 +120,7 @@ impl SimulatedStore {
 
     /// Terminal, batch and trace of every message that was decided; reversals and script notices are not counted.
     pub fn decided(&self) -> BTreeSet<(String, u32, u32)> {
-        let keys = self.keys.get(acquirer::SPACE_INTENT).into_iter().flat_map(HashMap::keys);
+        let keys = self.keys.get(acquirer::SPACE_INTENT).into_iter().flat_map(BTreeMap::keys);
         let intents = keys.filter_map(|key| Intent::from_bytes(key).ok());
         let counted =
             intents.filter(|intent| !matches!(intent.class, MessageClass::Reversal | MessageClass::ScriptNotice));

@@ -26,7 +26,7 @@ pub fn kind_names() -> Vec<&'static str> {
 impl MerchantPolicy {
     pub(crate) fn allows(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Void | Kind::CompletionVoid => self.voids,
+            Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => self.voids,
             Kind::Refund => self.refunds,
             _ => true,
         }
@@ -161,7 +161,8 @@ fn entry(mode: [u8; 3]) -> risk::Entry {
 /// Whether a void names a sale of another batch than the one it came in.
 fn names_closed_batch(kind: Kind, original: &[u8], intent: Intent) -> bool {
     let batch = original.get(..BATCH_DIGITS).and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok());
-    matches!(kind, Kind::Void | Kind::CompletionVoid) && batch.is_some_and(|batch: u32| batch != intent.batch.number())
+    matches!(kind, Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid)
+        && batch.is_some_and(|batch: u32| batch != intent.batch.number())
 }
 
 /// What the rules would have been asked about a decision of the past, and whether they would have been: not where it was refused
@@ -180,8 +181,10 @@ pub fn question_of(
     {
         return None;
     }
-    let gives_back = matches!(decision.kind, Kind::Void | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment)
-        && refused.is_none();
+    let gives_back = matches!(
+        decision.kind,
+        Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment
+    ) && refused.is_none();
     let named = decision.identity.original_rrn.as_ref().filter(|_| gives_back);
     let original = named.and_then(original).map(|(intent, amount, wall_ms)| risk::Original {
         amount_minor: amount.minor(),
@@ -214,7 +217,9 @@ pub fn past_of(record: &Record) -> Option<Past> {
 
 pub(crate) fn past_of_decision(decision: &Decision) -> Past {
     let undoes = match decision.kind {
-        Kind::Void | Kind::CompletionVoid => decision.movement.as_ref().map(|movement| movement.sale),
+        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => {
+            decision.movement.as_ref().map(|movement| movement.sale)
+        }
         _ => None,
     };
     Past {
