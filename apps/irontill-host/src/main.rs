@@ -38,6 +38,16 @@ enum Work {
     List,
     /// Check the whole store: chains, postings, balances.
     Verify,
+    /// Read a file of risk rules and name its first mistake: rule, line and column.
+    CheckRules {
+        /// The file.
+        file: PathBuf,
+    },
+    /// What risk rules would have said of everything that the store holds. Nothing is changed.
+    ReplayRules {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -98,6 +108,8 @@ fn work(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Work::Enrol(enrol)) => enrol_terminal(&settings, enrol, log),
         Some(Work::List) => list(&settings, log),
         Some(Work::Verify) => verify(&settings, log),
+        Some(Work::CheckRules { file }) => check_rules(file),
+        Some(Work::ReplayRules { file }) => replay_rules(&settings, file),
     }
 }
 
@@ -166,6 +178,27 @@ fn verify(settings: &HostSettings, log: LogSink) -> anyhow::Result<ExitCode> {
         report.findings.len()
     ))?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check_rules(file: &Path) -> anyhow::Result<ExitCode> {
+    match irontill_host::read_rules(file) {
+        Ok(set) => {
+            say(&format!("version {}, {} rules", set.version, set.rules.len()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(mistake) => {
+            say(&format!("{mistake:#}"))?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn replay_rules(settings: &HostSettings, file: &Path) -> anyhow::Result<ExitCode> {
+    let set = irontill_host::read_rules(file)?;
+    let store = store_sqlite::SqliteStore::open_read_only(&settings.store, None)?;
+    let replay = irontill_host::replay(&store, &set, &irontill_host::policies_of(settings)?, 0, u64::MAX)?;
+    say(replay.to_string().trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use machine::store::StoreFault;
 use machine::wire::Encode;
 use risk::{FindingKind, History, Memory, Past, Question, RuleSet, Scope, Screening, past_range};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use store_sqlite::SqliteStore;
 use types::{Amount, TerminalId};
@@ -93,6 +94,25 @@ pub struct Replay {
     pub rules: Vec<(String, RuleReport)>,
     /// Decisions made under the same version whose record says something else than the replay does, from what the host knew then.
     pub differing: Vec<String>,
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { transactions, lost, rules, differing } = self;
+        writeln!(formatter, "{transactions} transactions; {lost} that were approved would have been refused")?;
+        for (id, report) in rules {
+            let RuleReport { flagged, refused, excused, refused_minor, examples } = report;
+            writeln!(
+                formatter,
+                "{id:<20} flagged {flagged}, refused {refused} ({refused_minor} minor units), excused {excused}"
+            )?;
+            for Example { intent, rrn, card, amount, .. } in examples {
+                let card = card.as_deref().unwrap_or("no card");
+                writeln!(formatter, "    {intent} reference {rrn} card {card} {amount}")?;
+            }
+        }
+        differing.iter().try_for_each(|intent| writeln!(formatter, "RECORDED OTHERWISE {intent}"))
+    }
 }
 
 /// Tries rules on everything that a store's terminals did between two times (Unix milliseconds), every one of the past being known

@@ -9,7 +9,7 @@ use reader::Reader;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use till::{AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, TransactionOutcome};
+use till::{AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
 use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Rrn, Stan};
 
 /// Columns of a receipt on a screen.
@@ -98,6 +98,9 @@ impl Observer for Console {
         if let Progress::Screen(screen) = progress {
             let text = screen.text();
             eprintln!("  {} / {}", text.zh, text.en);
+            if let Screen::ConfirmDuplicate { receipt, .. } = screen {
+                eprintln!("{}", receipt.render(RECEIPT_COLUMNS));
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ fn play(data: &Path, rules: Option<&Path>, (from_ms, until_ms): (u64, u64), json
     if json {
         println!("{}", replay_json(set.version, &replay));
     } else {
-        print_replay(&replay);
+        print!("{replay}");
     }
     Ok(Verdict::Yes)
 }
@@ -137,21 +137,6 @@ fn example_json(example: &Example) -> Value {
         "intent": example.intent, "rrn": example.rrn, "card": example.card,
         "amount_minor": example.amount.minor(), "wall_ms": example.wall_ms,
     })
-}
-
-fn print_replay(replay: &Replay) {
-    println!("{} transactions; {} that were approved would have been refused", replay.transactions, replay.lost);
-    for (id, report) in &replay.rules {
-        let RuleReport { flagged, refused, excused, refused_minor, examples } = report;
-        println!("{id:<20} flagged {flagged}, refused {refused} ({refused_minor} minor units), excused {excused}");
-        for example in examples {
-            let card = example.card.as_deref().unwrap_or("no card");
-            println!("    {} reference {} card {card} {}", example.intent, example.rrn, example.amount);
-        }
-    }
-    for intent in &replay.differing {
-        println!("RECORDED OTHERWISE {intent}");
-    }
 }
 
 #[cfg(test)]
