@@ -98,7 +98,7 @@ impl SimulatedStore {
         let books = node.books(acquirer::SPACE_INTENT)?;
         self.balances = books.balances;
         self.statement = books.postings.into_iter().map(|(id, legs)| StatementLine { id, legs }).collect();
-        self.keys.insert(acquirer::SPACE_INTENT, books.facts);
+        self.keys.insert(acquirer::SPACE_INTENT, books.facts.into_iter().collect());
         Ok(())
     }
 
