@@ -4,6 +4,7 @@ use crate::usage::{Algorithm, Usage, UsageMarker};
 use core::fmt;
 use core::marker::PhantomData;
 use machine::wire::{Encode, Malformed, Reader, Writer};
+use std::sync::Arc;
 
 /// Longest owner name in bytes.
 pub const OWNER_BYTES_MAX: usize = 24;
@@ -162,7 +163,7 @@ impl AnyKeyBlock {
     /// Types the block if its header says this usage.
     pub fn typed<U: UsageMarker>(self) -> Result<KeyBlock<U>, WrongUsage> {
         if self.header.usage == U::USAGE {
-            Ok(KeyBlock { block: self, usage: PhantomData })
+            Ok(KeyBlock { block: Arc::new(self), usage: PhantomData })
         } else {
             Err(WrongUsage { expected: U::USAGE, found: self.header.usage })
         }
@@ -208,9 +209,9 @@ pub struct WrongUsage {
     pub found: Usage,
 }
 
-/// A key block of one usage.
+/// A key block of one usage. Every message names some, so copies share what they hold.
 pub struct KeyBlock<U: UsageMarker> {
-    block: AnyKeyBlock,
+    block: Arc<AnyKeyBlock>,
     usage: PhantomData<fn() -> U>,
 }
 
@@ -228,7 +229,7 @@ impl<U: UsageMarker> KeyBlock<U> {
 
 impl<U: UsageMarker> Clone for KeyBlock<U> {
     fn clone(&self) -> Self {
-        Self { block: self.block.clone(), usage: PhantomData }
+        Self { block: Arc::clone(&self.block), usage: PhantomData }
     }
 }
 
