@@ -1,40 +1,30 @@
-"""Power cuts on real processes: host, keys and terminals killed while they work, and what must be true afterwards.
+"""Power cuts on real processes: whole machines lose power while they work, and what must be true afterwards.
 
-    power_cut.py --irontill PATH [--kills 300] [--cuts 100] [--seed S] [--keep]
+    power_cut.py --irontill PATH [--cuts 100] [--seed S] [--keep]
 
-First part (`--kills`): SIGKILL at random moments; the files stay as the kernel has them. Second part (`--cuts`): the processes run
-on a disk that forgets every write not yet synced (lying_disk.c, preloaded); a cut kills a whole machine (host with keys, or the
-terminals), takes back what was not synced - or keeps a random part of it, as a real disk may - and starts it again.
-Afterwards: every receipt handed out is booked once, with its amount, and stands; every sale of a till without an answer is
-reversed or proved; till and host agree on each open batch; the ledger sums to zero.
+The processes run on a disk that forgets every write not yet synced (lying_disk.c, preloaded); a cut kills a whole machine (host with
+keys, or the terminals), takes back what was not synced - or keeps a random part of it, as a real disk may - and starts it again.
+Afterwards: every receipt handed out is booked once, with its amount, and stands; every payment of a till without an answer is
+reversed or proved; till and host agree on each open batch; the ledger sums to zero. SIGKILL alone is kills.py's.
 Canaries show that the layer forgets and that the audit notices a disk that lies. Exit code 0: all of it held.
 """
 
 import argparse
-import json
 import os
 import random
-import re
 import shutil
-import signal
 import sqlite3
 import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import harness
+from house import House, conclude, wait_for_receipts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TERMINALS = 4
-# Long enough that a load ends only by a kill.
-LOAD_SECONDS = 3600
-RESPONSE_TIMEOUT_MS = 1500
-READY_WITHIN_S = 30
-AUDIT_WITHIN_S = 240
-# Pause between two kills.
+# Pause between two cuts.
 PAUSE_S = (0.05, 0.6)
 # How long a sync takes on the forgetful disk: long enough that cuts fall between a write and its sync.
 SYNC_US = 1500
@@ -285,207 +275,7 @@ def canary_sqlite(library, work, rng):
     check("SQLite with synchronous=FULL loses nothing", lost["FULL"] == 0, f"{lost}")
 
 
-# --- the system under test ---------------------------------------------------------------------------------------------------
-
-class House:
-    """A system in one folder whose processes can be killed and started one by one."""
-
-    def __init__(self, irontill, work, name):
-        self.irontill = irontill
-        self.data = os.path.join(work, name)
-        self.receipts = os.path.join(work, name + ".receipts")
-        self.captures = os.path.join(work, name + ".captures")
-        os.makedirs(self.captures)
-        self.running = {}
-        self.environment = {}
-        self.ended_alone = []
-        self.slowest_start = {}
-
-    def set_up(self):
-        """Certificates, keys, cards; four terminals enrolled. Then everything stops."""
-        serve = self._spawn("serve", ["host", "serve", "--data", self.data], {})
-        self._first_line("serve", serve)
-        self.load("enrol", ["--seconds", "1"], AUDIT_WITHIN_S)
-        serve.terminate()
-        serve.wait()
-        # The children end when their parent does.
-        self._wait_silent()
-
-    def _wait_silent(self):
-        end = time.monotonic() + READY_WITHIN_S
-        while os.path.exists(os.path.join(self.data, "keys.sock")) and time.monotonic() < end:
-            if not self._anybody():
-                return
-            time.sleep(0.05)
-
-    def _anybody(self):
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
-            except OSError:
-                continue
-            if self.data.encode() in words and any(word in (b"keys-process", b"host-process") for word in words):
-                return True
-        return False
-
-    def _spawn(self, name, arguments, environment):
-        errors = open(os.path.join(self.captures, name + ".err"), "ab")
-        return subprocess.Popen([self.irontill, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                env={**os.environ, **environment})
-
-    def _first_line(self, name, process):
-        """The line by which a process says that it is ready."""
-        said = []
-        reader = threading.Thread(target=lambda: said.append(process.stdout.readline().decode().strip()), daemon=True)
-        began = time.monotonic()
-        reader.start()
-        reader.join(READY_WITHIN_S)
-        if not said or not said[0]:
-            raise RuntimeError(f"{name} did not start: {self.tail(name)}")
-        self.slowest_start[name] = max(self.slowest_start.get(name, 0), time.monotonic() - began)
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        return said[0]
-
-    def tail(self, name):
-        path = os.path.join(self.captures, name + ".err")
-        return open(path, errors="replace").read()[-600:] if os.path.exists(path) else ""
-
-    def start(self, name):
-        environment = self.environment.get(name, {})
-        if name == "load":
-            out = open(os.path.join(self.captures, "load.out"), "ab")
-            errors = open(os.path.join(self.captures, "load.err"), "ab")
-            arguments = self._load_arguments(["--seconds", str(LOAD_SECONDS)])
-            self.running[name] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
-                                                  env={**os.environ, **environment})
-            return
-        process = self._spawn(name, [f"{name}-process", "--data", self.data], environment)
-        self.running[name] = process
-        self._first_line(name, process)
-
-    def _load_arguments(self, more):
-        return [self.irontill, "load", "--data", self.data, "--terminals", str(TERMINALS), "--receipts", self.receipts,
-                "--response-timeout-ms", str(RESPONSE_TIMEOUT_MS), *more]
-
-    def load(self, name, more, seconds):
-        errors = open(os.path.join(self.captures, name + ".err"), "ab")
-        return subprocess.run(self._load_arguments(more), stdout=subprocess.PIPE, stderr=errors, timeout=seconds, text=True)
-
-    def kill(self, name):
-        process = self.running.pop(name)
-        if process.poll() is not None:
-            self.ended_alone.append(f"{name} had ended by itself with {process.returncode}: {self.tail(name)[-200:]}")
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
-
-    def stop_all(self):
-        for name in ("load", "host", "keys"):
-            if name in self.running:
-                self.kill(name)
-
-    def receipt_lines(self):
-        """Whole lines: a line that a kill cut short was not handed out."""
-        text = open(self.receipts).read() if os.path.exists(self.receipts) else ""
-        return re.findall(r"^(\d{8}) (\d{6}) (\d{6}) (\d+)$", "\n".join(text.split("\n")[:-1]), re.M)
-
-    def audit(self):
-        """Starts everything cleanly, resolves what is pending, and compares. Gives what is wrong, and the product's own report."""
-        self.environment = {}
-        self.start("keys")
-        self.start("host")
-        problems = []
-        done = self.load("audit", ["--audit", "--json"], AUDIT_WITHIN_S)
-        try:
-            report = json.loads(done.stdout)
-            problems += [f"audit: {problem}" for problem in report["problems"]]
-            if report["unknown"] or done.returncode:
-                problems.append(f"audit: {report['unknown']} unknown, exit code {done.returncode}")
-        except (ValueError, KeyError):
-            report = {}
-            problems.append(f"audit: exit code {done.returncode}, {done.stdout[-300:]} {self.tail('audit')}")
-        verified = subprocess.run([self.irontill, "host", "verify", "--data", self.data, "--json"], capture_output=True, text=True)
-        try:
-            problems += [f"verify: {finding}" for finding in json.loads(verified.stdout)["findings"]]
-        except ValueError:
-            problems.append(f"verify: {verified.stdout} {verified.stderr[-300:]}")
-        self.stop_all()
-        return problems + self._own_audit(report), report
-
-    def _own_audit(self, report):
-        """The ledger read without the product."""
-        db = sqlite3.connect(f"file:{self.data}/host/host.db?mode=ro", uri=True)
-        problems = []
-        amounts, reversed_ones = {}, set()
-        for name, account, delta in db.execute("SELECT p.id, l.account, l.delta_minor FROM posting p JOIN leg l ON l.posting = p.number"):
-            kind, _, rest = name.partition("/")
-            if kind == "sale" and account.startswith("card/"):
-                amounts.setdefault(rest.rsplit("/", 1)[0], []).append(-delta)
-            elif kind == "reversal":
-                reversed_ones.add(rest.rsplit("/", 1)[0])
-        receipts = self.receipt_lines()
-        for terminal, batch, trace, amount in receipts:
-            name = f"{terminal}/{batch}/{trace}"
-            if amounts.get(name) != [int(amount)] or name in reversed_ones:
-                problems.append(f"receipt {name} of {amount}: booked {amounts.get(name)}, reversed {name in reversed_ones}")
-        if len(set(receipts)) != len(receipts):
-            problems.append("a receipt was handed out twice")
-        per_posting = db.execute("SELECT count(*) FROM (SELECT sum(delta_minor) s FROM leg GROUP BY posting, currency HAVING s <> 0)").fetchone()[0]
-        total = db.execute("SELECT coalesce(sum(delta_minor), 0) FROM leg").fetchone()[0]
-        if per_posting or total:
-            problems.append(f"{per_posting} postings do not sum to zero; all legs sum to {total}")
-        wrong = db.execute("SELECT count(*) FROM balance b WHERE balance_minor <> (SELECT coalesce(sum(delta_minor), 0) FROM leg l"
-                           " WHERE l.account = b.account AND l.currency = b.currency)").fetchone()[0]
-        if wrong:
-            problems.append(f"{wrong} balances differ from their legs")
-        self.booked, self.reversals = len(amounts), len(reversed_ones)
-        db.close()
-        return problems
-
-
-def wait_for_receipts(house, more, seconds=60):
-    """Waits until so many further receipts were handed out."""
-    wanted, end = len(house.receipt_lines()) + more, time.monotonic() + seconds
-    while len(house.receipt_lines()) < wanted and time.monotonic() < end:
-        time.sleep(0.1)
-    return len(house.receipt_lines()) >= wanted
-
-
-def conclude(house, what, did):
-    problems, report = house.audit()
-    receipts = len(house.receipt_lines())
-    detail = f"{len(problems)} problems, first: " + " | ".join(problems[:4])
-    check(f"{what}: {did}; {receipts} receipts, {house.booked} sales booked, {house.reversals} reversed", not problems, detail)
-    check(f"{what}: no process ended by itself", not house.ended_alone, " | ".join(house.ended_alone[:3]))
-    slowest = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sorted(house.slowest_start.items()))
-    print(f"      audit {json.dumps({key: report.get(key) for key in ('approved', 'declined', 'reversed', 'unknown')})}; slowest start: {slowest}")
-    return receipts
-
-
-def kills_part(irontill, work, kills, rng):
-    house = House(irontill, work, "kills")
-    try:
-        house.set_up()
-        for name in ("keys", "host", "load"):
-            house.start(name)
-        check("kills: it works before the first", wait_for_receipts(house, 5), house.tail("load"))
-        done = {"keys": 0, "host": 0, "load": 0}
-        for _ in range(kills):
-            time.sleep(rng.uniform(*PAUSE_S))
-            victim = rng.choice(sorted(done))
-            house.kill(victim)
-            done[victim] += 1
-            # Sometimes it stays away for a while.
-            time.sleep(rng.choice((0, 0, 0, 0.3)))
-            house.start(victim)
-        check("kills: it works after the last", wait_for_receipts(house, 5), house.tail("load"))
-        house.stop_all()
-        conclude(house, "kills", " ".join(f"{name} {count}" for name, count in sorted(done.items())))
-    finally:
-        house.stop_all()
-
+# --- the cuts ---------------------------------------------------------------------------------------------------------------
 
 def cuts_part(irontill, work, cuts, rng, library):
     house = House(irontill, work, "cuts")
@@ -517,7 +307,7 @@ def cuts_part(irontill, work, cuts, rng, library):
         # That the layer bites each machine is shown by the canaries above; a full run must also show it on each in earnest.
         bites = all(forgotten.values()) if cuts >= FULL_CUTS else any(forgotten.values())
         check("cuts: the disk forgot something", bites, f"{forgotten}")
-        conclude(house, "cuts", f"host {done['host'] + 1} terminals {done['terminals'] + 1}; unsynced changes {forgotten}")
+        conclude(house, checks, "cuts", f"host {done['host'] + 1} terminals {done['terminals'] + 1}; unsynced changes {forgotten}")
     finally:
         house.stop_all()
 
@@ -552,7 +342,6 @@ def canary_lying(irontill, work, rng, library, machine):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--irontill", required=True)
-    parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--keep", action="store_true", help="keep the folders for a look afterwards")
@@ -560,12 +349,9 @@ def main():
     irontill = os.path.abspath(arguments.irontill)
     rng = random.Random(arguments.seed)
     work = os.path.realpath(tempfile.mkdtemp(prefix="irontill-power-"))
-    print(f"seed {arguments.seed}, {arguments.kills} kills, {arguments.cuts} cuts", flush=True)
+    print(f"seed {arguments.seed}, {arguments.cuts} cuts", flush=True)
     began = time.monotonic()
     try:
-        if arguments.kills:
-            kills_part(irontill, work, arguments.kills, rng)
-            print(f"      kills: {time.monotonic() - began:.0f} s", flush=True)
         if arguments.cuts:
             library = build_library(work)
             unseen = imports(irontill) & UNSEEN

@@ -33,10 +33,11 @@ impl Custody {
 
     fn open_with_passphrase(folder: &Path) -> Result<Self, VaultFileError> {
         let (passphrase_path, vault_path) = (folder.join(PASSPHRASE_FILE), folder.join(VAULT_FILE));
-        if !passphrase_path.exists() {
-            Passphrase::generate_file(&passphrase_path)?;
-        }
-        let passphrase = Passphrase::from_file(&passphrase_path)?;
+        // One drawn here is known to be strong, and the vault that it makes opens quickly ever after.
+        let passphrase = match passphrase_path.exists() {
+            true => Passphrase::from_file(&passphrase_path)?,
+            false => Passphrase::generate_file(&passphrase_path)?,
+        };
         if !vault_path.exists() {
             let secrets =
                 MasterSecrets::generate(&SystemEntropy, VaultKind::Terminal).map_err(|_| VaultFileError::Entropy)?;

@@ -6,12 +6,14 @@
 
 mod bench;
 mod bench_terminal;
+mod books;
 mod bureau;
 mod calc;
 mod cards;
 mod decode;
 mod demo;
 mod dukpt_devices;
+mod errands;
 mod explain;
 mod flows;
 mod host;
@@ -21,6 +23,7 @@ mod key_reports;
 mod keyboard;
 mod lines;
 mod load;
+mod load_audit;
 mod pay;
 mod published;
 mod risk_rules;
@@ -81,6 +84,9 @@ enum Command {
         /// The system's folder.
         #[arg(long)]
         data: PathBuf,
+        /// Environment variable that it keeps, for proofs whose layer below the process is named there.
+        #[arg(long)]
+        keep_environment: Vec<String>,
     },
     /// The host process of a system folder.
     #[command(hide = true)]
@@ -109,7 +115,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Bench(bench) => bench.run(),
         Command::Keys(keys) => keys.run(),
         Command::Sim(simulate) => simulate.run(),
-        Command::KeysProcess { data } => system::run_keys_process(&data),
+        Command::KeysProcess { data, keep_environment } => system::run_keys_process(&data, keep_environment),
         Command::HostProcess { data } => system::run_host_process(&data),
     }
 }

@@ -1,6 +1,9 @@
 //! `irontill load`: terminals that really sign in and pay, and the audit of what they did.
 
+use crate::books::Effect;
 use crate::dukpt_devices;
+use crate::errands::{self, Cashier, DAY};
+use crate::load_audit;
 use crate::rotation::{self, Rotations, TerminalRotation};
 use crate::system::Folder;
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
@@ -8,13 +11,13 @@ use crate::verdict::{Misuse, Verdict};
 use clap::Args;
 use irontill_terminal::{Silent, Terminal};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use till::{OperatorCommand, OutcomeStatus, TransactionStatus};
+use till::{OperatorCommand, OutcomeStatus, Till, TransactionOutcome, TransactionStatus};
 use types::{Amount, Currency};
 
 /// Most terminals of one run.
@@ -22,7 +25,9 @@ const TERMINALS_MAX: u32 = 500;
 /// First terminal id of a load.
 const FIRST_TERMINAL: u32 = 30_000_001;
 /// How long a terminal's pending matters may take at the end.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const RESOLVE_WITHIN: Duration = Duration::from_secs(180);
+/// Different amounts that are paid.
+const AMOUNTS: u64 = 1000;
 /// A batch is settled after so many payments, before it is full.
 const PAYMENTS_A_BATCH: usize = 300;
 
@@ -44,9 +49,16 @@ pub struct Load {
     /// Test card of every terminal.
     #[arg(long, default_value = "unionpay-sda")]
     card: String,
-    /// Appends a line to this file for each receipt handed out: terminal, batch, trace, amount.
+    /// Appends a line to this file for each receipt handed out: terminal, batch, trace, what the merchant is owed by it in minor
+    /// units (negative for money given back), holds placed or ended (1, -1).
     #[arg(long)]
     receipts: Option<PathBuf>,
+    /// Ends a terminal's work after so many errands (a sale, or with `--every-kind` whatever comes next).
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    errands: Option<u64>,
+    /// Every kind of transaction in turn, down to the settlement, instead of sales alone.
+    #[arg(long, conflicts_with = "rotate_keys_every_s")]
+    every_kind: bool,
     /// Longest wait for an answer, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
     response_timeout_ms: u64,
@@ -74,18 +86,18 @@ struct Shared<'a> {
 /// What came of a run.
 #[derive(Default)]
 pub(crate) struct Tally {
-    approved: u64,
-    declined: u64,
-    reversed: u64,
-    unknown: u64,
+    pub(crate) approved: u64,
+    pub(crate) declined: u64,
+    pub(crate) reversed: u64,
+    pub(crate) unknown: u64,
     latencies_ms: Vec<f64>,
     pub(crate) rotations: Rotations,
     pub(crate) device_payments: u64,
     pub(crate) problems: Vec<String>,
-    /// What tills say of their sales: name of the intent, and whether it stands.
-    claims: Vec<(String, bool)>,
-    /// The open batch of each till: what the names of its intents begin with.
-    open_batches: Vec<String>,
+    /// What tills say of the payments of their open batches, by name.
+    pub(crate) claims: BTreeMap<String, Effect>,
+    /// The open batch of each till: what the names of its payments begin with.
+    pub(crate) open_batches: Vec<String>,
 }
 
 impl Tally {
@@ -126,7 +138,7 @@ impl Load {
             tally.problems.extend(tally.rotations.missing());
         }
         if self.audit {
-            audit_ledger(&folder, self.receipts.as_deref(), &mut tally)?;
+            load_audit::audit_ledger(&folder, self.receipts.as_deref(), &mut tally)?;
         }
         Ok(self.report(&mut tally))
     }
@@ -205,7 +217,7 @@ impl Load {
         };
         let mut tally = Tally::default();
         if self.audit {
-            audit_terminal(&mut terminal, &id, &mut tally)?;
+            load_audit::audit_terminal(&mut terminal, &id, &mut tally)?;
         } else {
             self.pay_until_the_end(&mut terminal, &id, shared, &mut tally)?;
         }
@@ -223,44 +235,96 @@ impl Load {
         let every = self.rotate_keys_every_s.map(Duration::from_secs);
         let mut rotation = every.zip(shared.rotating).map(|(every, admin)| TerminalRotation::new(admin, id, every));
         let end = Instant::now() + Duration::from_secs(self.seconds);
-        let mut paid = 0_u64;
-        while Instant::now() < end {
-            paid += 1;
+        // A terminal that starts again does not start its day from the beginning.
+        let first = terminal.till().transactions().len();
+        let mut clerk =
+            Clerk { terminal, id, receipts: shared.receipts, tally, must_approve: rotation.is_some(), paid: 0 };
+        for errand in (first..).take(self.errands_max()) {
+            if Instant::now() >= end {
+                break;
+            }
             if let Some(rotation) = &mut rotation {
-                rotation.turn_if_due(terminal, tally)?;
+                rotation.turn_if_due(clerk.terminal, clerk.tally)?;
             }
             // The till counts, not this run: the batch may have begun before a restart.
-            if terminal.till().transactions().len() >= PAYMENTS_A_BATCH {
-                terminal.run(OperatorCommand::Settle, &mut Silent)?;
+            if clerk.till().transactions().len() >= PAYMENTS_A_BATCH {
+                clerk.run(OperatorCommand::Settle)?;
             }
-            let amount =
-                Amount::from_minor(1 + paid % 1000, Currency::CNY).ok_or_else(|| anyhow::anyhow!("an amount"))?;
-            let began = Instant::now();
-            let completion = terminal.run(OperatorCommand::Sale { amount }, &mut Silent)?;
-            tally.latencies_ms.push(began.elapsed().as_secs_f64() * 1000.0);
-            let outcome = &completion.outcome;
-            if rotation.is_some() && outcome.status != OutcomeStatus::Approved {
-                tally.problems.push(format!("terminal {id}: {:?}: {}", outcome.status, outcome.message.en));
+            let errand = if self.every_kind { DAY[errand % DAY.len()] } else { errands::sale };
+            if let Some(command) = errand(&mut clerk)? {
+                clerk.run(command)?;
             }
-            match outcome.status {
-                OutcomeStatus::Approved => {
-                    tally.approved += 1;
-                    if let (Some(receipts), Some(stan), Some(batch)) = (shared.receipts, outcome.stan, outcome.batch) {
-                        let line = format!("{id} {batch} {stan} {}\n", amount.minor());
-                        receipts.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes())?;
-                    }
-                }
-                OutcomeStatus::Declined | OutcomeStatus::Cancelled | OutcomeStatus::Failed => tally.declined += 1,
-                OutcomeStatus::Reversed => tally.reversed += 1,
-                _ => {
-                    terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
-                    match outcome.stan.and_then(|stan| terminal.till().find(stan)).map(|found| found.status) {
-                        Some(TransactionStatus::Reversed) => tally.reversed += 1,
-                        _ => tally.unknown += 1,
-                    }
+        }
+        Ok(())
+    }
+
+    fn errands_max(&self) -> usize {
+        self.errands.map_or(usize::MAX, |errands| usize::try_from(errands).unwrap_or(usize::MAX))
+    }
+}
+
+/// Who pays at one terminal, hands the receipts out, and counts.
+struct Clerk<'a> {
+    terminal: &'a mut Terminal,
+    id: &'a str,
+    receipts: Option<&'a Mutex<std::fs::File>>,
+    tally: &'a mut Tally,
+    must_approve: bool,
+    paid: u64,
+}
+
+impl Cashier for Clerk<'_> {
+    fn run(&mut self, command: OperatorCommand) -> anyhow::Result<OutcomeStatus> {
+        self.paid += 1;
+        let began = Instant::now();
+        let completion = self.terminal.run(command, &mut Silent)?;
+        self.tally.latencies_ms.push(began.elapsed().as_secs_f64() * 1000.0);
+        self.count(&completion.outcome)?;
+        Ok(completion.outcome.status)
+    }
+
+    fn till(&self) -> &Till {
+        self.terminal.till()
+    }
+
+    fn amount(&self) -> Amount {
+        Amount::from_minor(1 + self.paid % AMOUNTS, Currency::CNY).expect("a small amount")
+    }
+}
+
+impl Clerk<'_> {
+    fn count(&mut self, outcome: &TransactionOutcome) -> anyhow::Result<()> {
+        if self.must_approve && outcome.status != OutcomeStatus::Approved {
+            self.tally.problems.push(format!("terminal {}: {:?}: {}", self.id, outcome.status, outcome.message.en));
+        }
+        match outcome.status {
+            OutcomeStatus::Approved => {
+                self.tally.approved += 1;
+                self.hand_out(outcome)?;
+            }
+            OutcomeStatus::Done => {}
+            OutcomeStatus::Declined | OutcomeStatus::Cancelled | OutcomeStatus::Failed => self.tally.declined += 1,
+            OutcomeStatus::Reversed => self.tally.reversed += 1,
+            OutcomeStatus::Reversing | OutcomeStatus::Queued => {
+                self.terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
+                match outcome.stan.and_then(|stan| self.terminal.till().find(stan)).map(|found| found.status) {
+                    Some(TransactionStatus::Reversed) => self.tally.reversed += 1,
+                    Some(TransactionStatus::Approved) => self.tally.approved += 1,
+                    Some(TransactionStatus::Declined) => self.tally.declined += 1,
+                    _ => self.tally.unknown += 1,
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The line of a receipt leaves only behind the receipt.
+    fn hand_out(&self, outcome: &TransactionOutcome) -> anyhow::Result<()> {
+        let Some(receipts) = self.receipts else { return Ok(()) };
+        let Some(payment) = outcome.stan.and_then(|stan| self.terminal.till().find(stan)) else { return Ok(()) };
+        let Effect { paid_minor, holds } = Effect::said(payment);
+        let line = format!("{} {} {} {paid_minor} {holds}\n", self.id, payment.batch, payment.stan);
+        receipts.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes())?;
         Ok(())
     }
 }
@@ -273,78 +337,4 @@ fn open_receipts(path: &Path) -> anyhow::Result<std::fs::File> {
         file.write_all(b" cut short by a kill\n")?;
     }
     Ok(file)
-}
-
-/// Everything pending must come to an end, and no transaction may stay open.
-fn audit_terminal(terminal: &mut Terminal, id: &str, tally: &mut Tally) -> anyhow::Result<()> {
-    terminal.run(OperatorCommand::SignIn, &mut Silent)?;
-    terminal.run(OperatorCommand::ResumePending, &mut Silent)?;
-    terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
-    for pending in terminal.till().pending() {
-        tally.problems.push(format!("terminal {id}: still pending: {pending:?}"));
-    }
-    tally.open_batches.push(format!("{id}/{}/", terminal.till().status().batch));
-    for transaction in terminal.till().transactions() {
-        if transaction.kind == till::TransactionKind::Sale {
-            let name = format!("{id}/{}/{}", transaction.batch, transaction.stan);
-            tally.claims.push((name, transaction.status == TransactionStatus::Approved));
-        }
-        match transaction.status {
-            TransactionStatus::Approved => tally.approved += 1,
-            TransactionStatus::Declined | TransactionStatus::Cancelled => tally.declined += 1,
-            TransactionStatus::Reversed => tally.reversed += 1,
-            _ => tally.unknown += 1,
-        }
-    }
-    Ok(())
-}
-
-/// Every receipt is in the ledger once and stands; the ledger is sound.
-fn audit_ledger(folder: &Folder, receipts: Option<&Path>, tally: &mut Tally) -> anyhow::Result<()> {
-    let store = store_sqlite::SqliteStore::open_read_only(&folder.host_settings()?.store, None)?;
-    let report = store.verify()?;
-    tally.problems.extend(report.findings.iter().map(|finding| format!("store: {finding}")));
-    tally.problems.extend(unknown_to_tills(&store, tally)?);
-    for (name, stands) in std::mem::take(&mut tally.claims) {
-        if stands_in_ledger(&store, &name)? != stands {
-            tally.problems.push(format!("till and ledger differ on {name}: the till says {stands}"));
-        }
-    }
-    let Some(path) = receipts else { return Ok(()) };
-    let text = std::fs::read_to_string(path)?;
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    // A process killed while it wrote may leave half a line at the end of one run; the next line then starts inside it.
-    for line in text.lines().filter(|line| line.split(' ').count() == 4) {
-        *seen.entry(line).or_default() += 1;
-    }
-    for (line, times) in seen {
-        let parts: Vec<&str> = line.split(' ').collect();
-        let name = format!("{}/{}/{}", parts[0], parts[1], parts[2]);
-        let stands = stands_in_ledger(&store, &name)?;
-        if !stands || times != 1 {
-            tally.problems.push(format!("receipt {line}: in the ledger {stands}, printed {times} times"));
-        }
-    }
-    Ok(())
-}
-
-/// Sales that stand in an open batch and of which its till knows nothing.
-fn unknown_to_tills(store: &store_sqlite::SqliteStore, tally: &Tally) -> anyhow::Result<Vec<String>> {
-    let known: BTreeSet<&str> = tally.claims.iter().map(|(name, _)| name.as_str()).collect();
-    let mut problems = Vec::new();
-    for batch in &tally.open_batches {
-        for posting in store.postings_with_prefix(&format!("sale/{batch}"))? {
-            let name = posting.id.trim_start_matches("sale/").trim_end_matches("/0200");
-            if !known.contains(name) && stands_in_ledger(store, name)? {
-                problems.push(format!("{name} is booked and stands, and its till does not know it"));
-            }
-        }
-    }
-    Ok(problems)
-}
-
-/// Whether a sale is booked and not reversed.
-fn stands_in_ledger(store: &store_sqlite::SqliteStore, name: &str) -> anyhow::Result<bool> {
-    let booked = store.posting(&format!("sale/{name}/0200"))?.is_some();
-    Ok(booked && store.posting(&format!("reversal/{name}/0400"))?.is_none())
 }

@@ -346,8 +346,10 @@ impl Drop for System {
 }
 
 /// The key process: serves until its parent goes or says stop.
-pub fn run_keys_process(data: &Path) -> anyhow::Result<Verdict> {
-    irontill_keys::run(&Folder::new(data)?.keys_config())?;
+pub fn run_keys_process(data: &Path, kept_environment: Vec<String>) -> anyhow::Result<Verdict> {
+    let mut config = Folder::new(data)?.keys_config();
+    config.kept_environment = kept_environment;
+    irontill_keys::run(&config)?;
     Ok(Verdict::Yes)
 }
 

@@ -1,0 +1,130 @@
+//! What a till can be sent to do, each with what must be there before it: one function a kind, for every program that goes through
+//! them all.
+
+use till::{
+    AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, Till, Transaction, TransactionKind,
+    TransactionStatus,
+};
+use types::Amount;
+
+/// Whoever stands at a till.
+pub trait Cashier {
+    /// Gives a command, lets it come to its end, and says how it ended.
+    fn run(&mut self, command: OperatorCommand) -> anyhow::Result<OutcomeStatus>;
+
+    /// The till.
+    fn till(&self) -> &Till;
+
+    /// What the next payment is over.
+    fn amount(&self) -> Amount;
+}
+
+/// Does what must be there before an errand, and gives its command; none if that did not succeed.
+pub type Errand = fn(&mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>>;
+
+/// One of each kind, in an order in which a day could bring them. A kind of transaction that is not here is not killed in.
+pub const DAY: [Errand; 11] = [
+    sale,
+    void,
+    balance,
+    refund,
+    pre_authorisation,
+    pre_authorisation_void,
+    completion,
+    completion_notice,
+    completion_void,
+    echo,
+    settlement,
+];
+
+/// Tests the line.
+pub fn echo(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::Echo))
+}
+
+/// Asks for a card's balance.
+pub fn balance(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::Balance))
+}
+
+/// Sells.
+pub fn sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::Sale { amount: cashier.amount() }))
+}
+
+/// Takes a sale back.
+pub fn void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(sold(cashier)?.map(|sale| OperatorCommand::Void { stan: sale.stan }))
+}
+
+/// Gives the money of a sale back.
+pub fn refund(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    let Some(sale) = sold(cashier)? else { return Ok(None) };
+    let (amount, original_date) = (sale.amount, sale.at.date);
+    Ok(sale.rrn().map(|original_rrn| OperatorCommand::Refund { amount, original_rrn, original_date }))
+}
+
+/// Holds money.
+pub fn pre_authorisation(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::PreAuthorise { amount: cashier.amount() }))
+}
+
+/// Sets held money free.
+pub fn pre_authorisation_void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    let held = authorised(cashier)?;
+    Ok(held.map(|(amount, authorisation)| OperatorCommand::VoidPreAuthorisation { amount, authorisation }))
+}
+
+/// Takes what was held, and asks the host.
+pub fn completion(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    complete(cashier, CompletionForm::Request)
+}
+
+/// Takes what was held, and tells the host.
+pub fn completion_notice(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    complete(cashier, CompletionForm::Notice)
+}
+
+/// Takes a completion back.
+pub fn completion_void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    let Some(complete) = completion(cashier)? else { return Ok(None) };
+    let completed = made(cashier, complete, TransactionKind::Completion)?;
+    Ok(completed.map(|completed| OperatorCommand::VoidCompletion { stan: completed.stan }))
+}
+
+/// Settles a batch that is not empty.
+pub fn settlement(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    sold(cashier)?;
+    Ok(Some(OperatorCommand::Settle))
+}
+
+/// Runs a command and gives the payment that it made, if the payment stands.
+fn made(
+    cashier: &mut dyn Cashier,
+    command: OperatorCommand,
+    kind: TransactionKind,
+) -> anyhow::Result<Option<Transaction>> {
+    if cashier.run(command)? != OutcomeStatus::Approved {
+        return Ok(None);
+    }
+    let approved = |payment: &&Transaction| payment.kind == kind && payment.status == TransactionStatus::Approved;
+    Ok(cashier.till().transactions().iter().rev().find(approved).cloned())
+}
+
+fn sold(cashier: &mut dyn Cashier) -> anyhow::Result<Option<Transaction>> {
+    let amount = cashier.amount();
+    made(cashier, OperatorCommand::Sale { amount }, TransactionKind::Sale)
+}
+
+fn authorised(cashier: &mut dyn Cashier) -> anyhow::Result<Option<(Amount, AuthorisationReference)>> {
+    let amount = cashier.amount();
+    let held = made(cashier, OperatorCommand::PreAuthorise { amount }, TransactionKind::PreAuthorisation)?;
+    let reference =
+        |held: Transaction| Some(AuthorisationReference { code: held.authorisation_code()?, date: held.at.date });
+    Ok(held.and_then(reference).map(|reference| (amount, reference)))
+}
+
+fn complete(cashier: &mut dyn Cashier, form: CompletionForm) -> anyhow::Result<Option<OperatorCommand>> {
+    let held = authorised(cashier)?;
+    Ok(held.map(|(amount, authorisation)| OperatorCommand::Complete { amount, authorisation, form }))
+}
