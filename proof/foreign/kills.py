@@ -36,7 +36,7 @@ import threading
 import time
 
 import harness
-from house import House, NotReady, conclude, wait_for_receipts
+from house import House, NotReady, TERMINALS, conclude, wait_for_receipts
 from power_cut import UNSEEN, imports
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -57,6 +57,9 @@ FULL_STARTS = 2
 OPERATIONS_MAX = 20_000
 # What an honest message about a disk says.
 HONEST = re.compile(r"disk I/O error|disk is full|No space left|os error (5|28)|Input/output error", re.I)
+
+# Roughly: a sync among so many operations.
+SYNC_IS_ONE_IN = 12
 
 NOTHING, KILL_BEFORE, KILL_AFTER, KILL_TORN, ERROR, FULL = range(6)
 NAME, WRITE, SHRINK, SYNC = 1, 2, 4, 8
@@ -210,7 +213,8 @@ class Worker:
         self.audit("random " + " ".join(f"{name} {count}" for name, count in sorted(done.items())))
 
     def start(self, name):
-        self.house.start(name, ("--every-kind",) if name == "load" and self.rng.random() < 0.7 else ())
+        more = ("--terminals", str(self.rng.randint(1, TERMINALS))) if name == "load" else ()
+        self.house.start(name, (*more, "--every-kind") if name == "load" and self.rng.random() < 0.7 else more)
 
     def start_all(self):
         for name in PROCESSES:
@@ -224,8 +228,8 @@ class Worker:
         return ("--terminals", "1", "--every-kind", "--errands", str(DAY_ERRANDS))
 
     def numbers(self, stride, victim, how):
-        """Operations to strike at; with a stride each way of dying begins elsewhere. The key process has few: all of them."""
-        stride = 1 if victim == "keys" else stride
+        """Operations to strike at; with a stride each way of dying begins elsewhere. The key process has few, and syncs are rare."""
+        stride = 1 if victim == "keys" else max(stride // SYNC_IS_ONE_IN, 1) if "sync" in how else stride
         return range(1 + sum(map(ord, how)) % stride, OPERATIONS_MAX, stride)
 
     def enumerate_kills(self, victim, how):
