@@ -146,10 +146,15 @@ impl SqliteStore {
     /// Every balance, by account.
     pub fn balances(&self) -> Result<Vec<Balance>, StoreFault> {
         let sql = "SELECT account, currency, balance_minor FROM balance ORDER BY account, currency";
-        self.rows(sql, params![], |row| {
-            let currency = currency_code(row.get(1)?)?;
-            Ok(Balance { account: row.get(0)?, currency, balance_minor: row.get(2)? })
-        })
+        self.rows(sql, params![], balance)
+    }
+
+    /// Balances of the accounts whose name begins with `prefix`, by account.
+    pub fn balances_with_prefix(&self, prefix: &str) -> Result<Vec<Balance>, StoreFault> {
+        let sql = "SELECT account, currency, balance_minor FROM balance WHERE account >= ?1 AND account < ?2
+             ORDER BY account, currency";
+        // No account's name holds the last character that there is.
+        self.rows(sql, params![prefix, format!("{prefix}{}", char::MAX)], balance)
     }
 
     /// Whether a unique or put key exists.
@@ -189,6 +194,10 @@ impl SqliteStore {
         let rows = statement.query_map(parameters, read).map_err(medium)?;
         rows.collect::<rusqlite::Result<_>>().map_err(medium)
     }
+}
+
+fn balance(row: &rusqlite::Row<'_>) -> rusqlite::Result<Balance> {
+    Ok(Balance { account: row.get(0)?, currency: currency_code(row.get(1)?)?, balance_minor: row.get(2)? })
 }
 
 /// A stored machine name; a bad one is damage.

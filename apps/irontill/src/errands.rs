@@ -42,6 +42,17 @@ pub fn echo(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     Ok(Some(OperatorCommand::Echo))
 }
 
+/// Signs in.
+pub fn sign_in(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::SignIn))
+}
+
+/// Signs off, after a sign-in.
+pub fn sign_off(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    cashier.run(OperatorCommand::SignIn)?;
+    Ok(Some(OperatorCommand::SignOff))
+}
+
 /// Asks for a card's balance.
 pub fn balance(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     Ok(Some(OperatorCommand::Balance))
@@ -95,6 +106,14 @@ pub fn completion_void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<Opera
 /// Settles a batch that is not empty.
 pub fn settlement(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     sold(cashier)?;
+    Ok(Some(OperatorCommand::Settle))
+}
+
+/// Settles a batch with a notice in it: it is uploaded if the bank's totals differ.
+pub fn settlement_with_notice(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    if let Some(refund) = refund(cashier)? {
+        cashier.run(refund)?;
+    }
     Ok(Some(OperatorCommand::Settle))
 }
 

@@ -21,6 +21,7 @@ mod key_ceremony;
 mod key_office;
 mod key_reports;
 mod keyboard;
+mod line_place;
 mod lines;
 mod load;
 mod load_audit;

@@ -138,6 +138,15 @@ impl Folder {
         })
     }
 
+    /// Gives one kind of terminals' parameters a newer version: the host orders every terminal to load it, once it starts again.
+    pub fn renew_parameters(&self, renew: fn(&mut acquirer::ParameterSet)) -> anyhow::Result<()> {
+        let path = self.0.join("host/parameters");
+        let mut parameters =
+            irontill_host::parse_parameters(&fs::read_to_string(&path)?).map_err(anyhow::Error::msg)?;
+        renew(&mut parameters);
+        Ok(link::write_durably(&path, irontill_host::format_parameters(&parameters).as_bytes())?)
+    }
+
     /// Writes certificates, settings and parameters if they are not there yet.
     fn prepare_host(&self) -> anyhow::Result<()> {
         if self.settings_path().exists() {
@@ -324,6 +333,15 @@ impl System {
         let mut system = Self::start(&private.0)?;
         system._private = Some(private);
         Ok(system)
+    }
+
+    /// Stops the host and starts it again, at the same address.
+    pub fn restart_host(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.host.take().is_some(), "the host of this folder is somebody else's process");
+        let (host, address) = Process::start(&self.folder, "host-process")?;
+        anyhow::ensure!(address == self.address, "the host did not get its address back");
+        self.host = Some(host);
+        Ok(())
     }
 
     /// The system that runs on a folder, or one started there for as long as this value lives.

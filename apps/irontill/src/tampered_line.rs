@@ -1,12 +1,16 @@
-//! A line between a terminal and a host that is cut, falls silent or says things twice at a byte that one names.
+//! A line between a terminal and a host that is cut, falls silent, is late or says things twice at a byte that one names.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Bytes carried at once.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// How often it is looked whether something late has arrived.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Towards whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,11 +30,15 @@ pub enum Trick {
     Silence,
     /// What follows arrives, and arrives again.
     Twice,
+    /// What follows arrives when nobody waits for it any more.
+    Late,
+    /// Nothing: the bytes of the next trick are counted from here.
+    Mark,
 }
 
 impl Trick {
-    /// All three.
-    pub const ALL: [Trick; 3] = [Trick::Cut, Trick::Silence, Trick::Twice];
+    /// Those that do harm.
+    pub const ALL: [Trick; 4] = [Trick::Cut, Trick::Silence, Trick::Twice, Trick::Late];
 }
 
 /// One trick. Bytes are counted from when the line was armed, or from the trick before.
@@ -77,16 +85,20 @@ impl State {
 #[derive(Clone)]
 pub struct TamperedLine {
     address: SocketAddr,
+    /// How late what is late arrives.
+    late_by: Duration,
     state: Arc<Mutex<State>>,
+    /// Messages that are late and have not arrived.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl TamperedLine {
-    /// A line to a host.
-    pub fn open(host: &str) -> std::io::Result<Self> {
+    /// A line to a host; what is late arrives so late.
+    pub fn open(host: &str, late_by: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State::default()));
-        let (line, host) = (Self { address, state }, host.to_owned());
+        let (line, host) = (Self { address, late_by, state, under_way: Arc::default() }, host.to_owned());
         let carried = line.clone();
         std::thread::spawn(move || {
             for terminal in listener.incoming().flatten() {
@@ -124,6 +136,13 @@ impl TamperedLine {
         self.state().played
     }
 
+    /// Waits until nothing is under way that is late.
+    pub fn wait_for_late_ones(&self) {
+        while self.under_way.load(Ordering::Acquire) > 0 {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     fn carry(&self, terminal: &TcpStream, host: &TcpStream) {
         for (way, from, to) in [(Way::ToHost, terminal, host), (Way::ToTerminal, host, terminal)] {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
@@ -150,11 +169,19 @@ impl TamperedLine {
             }
             let struck = self.state().count(way, count);
             match struck {
-                None => to.write_all(&buffer[..count])?,
+                None | Some((Trick::Mark, _)) => to.write_all(&buffer[..count])?,
                 Some((Trick::Cut, kept)) => return to.write_all(&buffer[..kept]),
                 Some((Trick::Silence, kept)) => {
                     to.write_all(&buffer[..kept])?;
                     silent = true;
+                }
+                Some((Trick::Late, kept)) => {
+                    to.write_all(&buffer[..kept])?;
+                    self.under_way.fetch_add(1, Ordering::AcqRel);
+                    std::thread::sleep(self.late_by);
+                    let arrived = to.write_all(&buffer[kept..count]);
+                    self.under_way.fetch_sub(1, Ordering::AcqRel);
+                    arrived?;
                 }
                 Some((Trick::Twice, kept)) => {
                     to.write_all(&buffer[..count])?;
@@ -193,7 +220,7 @@ mod tests {
 
     #[test]
     fn bytes_arrive_up_to_the_one_that_was_named() {
-        let line = TamperedLine::open(&successor()).unwrap();
+        let line = TamperedLine::open(&successor(), Duration::from_millis(30)).unwrap();
         line.arm(&[Plan { way: Way::ToHost, behind: 2, trick: Trick::Cut }]);
         assert!(say(&line, &[1, 2, 3]).len() <= 2);
         assert_eq!(line.played(), 1);
@@ -203,5 +230,10 @@ mod tests {
         let mut answer = [0; 3];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [2, 3, 3]);
+        line.arm(&[Plan { way: Way::ToHost, behind: 1, trick: Trick::Late }]);
+        let begun = std::time::Instant::now();
+        assert_eq!(say(&line, &[4, 5])[..1], [5]);
+        line.wait_for_late_ones();
+        assert!(begun.elapsed() >= Duration::from_millis(30));
     }
 }

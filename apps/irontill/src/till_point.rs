@@ -102,6 +102,18 @@ impl TillPoint {
         self.open_with(&custody, Box::new(NoLine), CardSide::none())
     }
 
+    /// A device with everything that this one, which must be idle, holds at the moment: somebody copied it. It waits for answers as
+    /// long as is usual.
+    pub fn copy_to(&self, folder: &Path) -> anyhow::Result<Self> {
+        link::create_private_folder(folder)?;
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            let name = path.file_name().context("a file's name")?;
+            fs::copy(&path, folder.join(name)).with_context(|| path.display().to_string())?;
+        }
+        Ok(Self { folder: folder.to_owned(), response_timeout_ms: RESPONSE_TIMEOUT_MS, ..self.clone() })
+    }
+
     fn open_with(&self, custody: &Custody, line: Box<dyn HostLine>, side: CardSide) -> anyhow::Result<Terminal> {
         let devices = Devices { line, reader: side.reader, keypad: side.keypad };
         Ok(Terminal::open(&self.folder, custody, self.settings()?, devices)?)
