@@ -19,7 +19,8 @@ RESPONSE_TIMEOUT_MS = 1500
 READY_WITHIN_S = 30
 AUDIT_WITHIN_S = 240
 # What the key process keeps of its environment: all that names a layer below it.
-LAYER_VARIABLES = ("LD_PRELOAD", "FAILING_DISK_ROOT", "FAILING_DISK_CONTROL")
+LAYER_VARIABLES = ("LD_PRELOAD", "FAILING_DISK_ROOT", "FAILING_DISK_CONTROL", "LYING_DISK_ROOT", "LYING_DISK_LOG", "LYING_DISK_SYNC_US",
+                   "LYING_DISK_BROKEN")
 RECEIPT = re.compile(r"^(\d{8}) (\d{6}) (\d{6}) (-?\d+) (-?\d+)$", re.M)
 
 

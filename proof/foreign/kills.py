@@ -42,7 +42,7 @@ from power_cut import UNSEEN, imports
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROCESSES = ("keys", "host", "load")
 # Errands of `irontill load --every-kind` that make up a day.
-DAY_ERRANDS = 11
+DAY_ERRANDS = 14
 DAY_WITHIN_S = 120
 # Pauses between two random kills: short ones fall into starts and recoveries, long ones into work.
 PAUSES_S = ((0.0, 0.15), (0.15, 0.6))

@@ -215,12 +215,19 @@ int close(int fd) {
 
 static int is_ours(int fd, int what) { return active && fd >= 0 && fd < FDS_MAX && ours[fd] == what; }
 
-/* Reads what stands in a range now, through a descriptor of its own: ours may be for writing only. */
+/* Reads what stands in a range now. A descriptor for writing only is opened anew; a locked-in process may not do that any more, and
+ * only ever appends to such a file: then nothing stands there. */
 static size_t read_before(int fd, char *buffer, size_t count, off64_t offset) {
-    char name[64];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    int reader = real_openat(AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
-    if (reader < 0) die(name);
+    struct stat found;
+    if (fstat(fd, &found)) die("fstat");
+    if (offset >= found.st_size) return 0;
+    int reader = fd;
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY) {
+        char name[64];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        reader = real_openat(AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
+        if (reader < 0) die(name);
+    }
     size_t done = 0;
     while (done < count) {
         ssize_t got = pread64(reader, buffer + done, count - done, offset + (off64_t)done);
@@ -228,7 +235,7 @@ static size_t read_before(int fd, char *buffer, size_t count, off64_t offset) {
         if (got == 0) break;
         done += (size_t)got;
     }
-    real_close(reader);
+    if (reader != fd) real_close(reader);
     return done;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use store_sqlite::{PostingSummary, SqliteStore};
-use till::{Side, Transaction, TransactionKind, TransactionStatus};
+use till::{Side, Transaction, TransactionKind};
 use types::{BatchNumber, Stan};
 
 /// Words of a posting's name: what it is, terminal, batch, trace number, message class.
@@ -18,8 +18,8 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// What an approved payment of this kind and amount promises.
-    pub fn of_approved(kind: TransactionKind, amount_minor: u64) -> Self {
+    /// What a paid one of this kind and amount promises; of a tip, the tip alone.
+    pub fn of_paid(kind: TransactionKind, amount_minor: u64) -> Self {
         let minor = i64::try_from(amount_minor).unwrap_or(i64::MAX);
         let paid_minor = match kind.side() {
             Some(Side::Debit) => minor,
@@ -34,12 +34,10 @@ impl Effect {
         Self { paid_minor, holds }
     }
 
-    /// What a till says of a payment: only an approved one has an effect.
-    pub fn said(transaction: &Transaction) -> Self {
-        match transaction.status {
-            TransactionStatus::Approved => Self::of_approved(transaction.kind, transaction.amount.minor()),
-            _ => Self::default(),
-        }
+    /// What a till says of a payment: only a paid one has an effect.
+    pub fn said(payment: &Transaction) -> Self {
+        let amount = payment.tip().unwrap_or(payment.amount);
+        if payment.is_paid() { Self::of_paid(payment.kind, amount.minor()) } else { Self::default() }
     }
 
     fn add(&mut self, posting: &PostingSummary) {
@@ -92,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_owed_and_held_by_kind() {
-        let effect = |kind| Effect::of_approved(kind, 7);
+        let effect = |kind| Effect::of_paid(kind, 7);
         assert_eq!(effect(TransactionKind::Sale), Effect { paid_minor: 7, holds: 0 });
         assert_eq!(effect(TransactionKind::Void), Effect { paid_minor: -7, holds: 0 });
         assert_eq!(effect(TransactionKind::PreAuthorisation), Effect { paid_minor: 0, holds: 1 });

@@ -22,19 +22,31 @@ pub trait Cashier {
 /// Does what must be there before an errand, and gives its command; none if that did not succeed.
 pub type Errand = fn(&mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>>;
 
-/// One of each kind, in an order in which a day could bring them. A kind of transaction that is not here is not killed in.
-pub const DAY: [Errand; 11] = [
-    sale,
-    void,
-    balance,
-    refund,
-    pre_authorisation,
-    pre_authorisation_void,
-    completion,
-    completion_notice,
-    completion_void,
-    echo,
-    settlement,
+/// Test card of most errands.
+pub const CARD: &str = "unionpay-sda";
+/// Test card that approves small sums by itself.
+pub const OFFLINE_CARD: &str = "unionpay-offline";
+/// Test card whose issuer sends a script with every approval.
+pub const SCRIPTED_CARD: &str = "scripted";
+/// What is added to a sale as a tip, in minor units.
+const TIP_MINOR: u64 = 1;
+
+/// One of each kind with its card, in an order in which a day could bring them. What is not here is not killed in.
+pub const DAY: [(Errand, &str); 14] = [
+    (sale, CARD),
+    (void, CARD),
+    (balance, CARD),
+    (sale, OFFLINE_CARD),
+    (tip, CARD),
+    (refund, CARD),
+    (sale, SCRIPTED_CARD),
+    (pre_authorisation, CARD),
+    (pre_authorisation_void, CARD),
+    (completion, CARD),
+    (completion_notice, CARD),
+    (completion_void, CARD),
+    (echo, CARD),
+    (settlement, CARD),
 ];
 
 /// Tests the line.
@@ -61,6 +73,12 @@ pub fn balance(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
 /// Sells.
 pub fn sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     Ok(Some(OperatorCommand::Sale { amount: cashier.amount() }))
+}
+
+/// Adds a tip to a sale.
+pub fn tip(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    let tip = Amount::from_minor(TIP_MINOR, cashier.amount().currency()).expect("a small amount");
+    Ok(sold(cashier)?.map(|sale| OperatorCommand::Tip { stan: sale.stan, tip }))
 }
 
 /// Takes a sale back.

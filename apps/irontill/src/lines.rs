@@ -2,7 +2,7 @@
 //!
 //! [`MESSAGES`] names the messages, one row each; `line_place.rs` is the terminal that sends them.
 
-use crate::errands::{self, Errand};
+use crate::errands::{self, CARD, Errand, OFFLINE_CARD, SCRIPTED_CARD};
 use crate::line_place::Place;
 use crate::system::System;
 use crate::tampered_line::{Plan, Trick, Way};
@@ -14,11 +14,6 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use store_sqlite::SqliteStore;
-
-/// Test card of most terminals.
-const CARD: &str = "unionpay-sda";
-/// Test card whose issuer sends a script with every approval.
-const SCRIPTED_CARD: &str = "scripted";
 
 /// A line that goes wrong at every byte.
 #[derive(Args)]
@@ -78,7 +73,7 @@ const fn message(name: &'static str, errand: Errand, before: Before) -> Message 
 }
 
 /// Every message that a terminal sends, one row each.
-const MESSAGES: [Message; 19] = [
+const MESSAGES: [Message; 21] = [
     message("handshake", errands::echo, Before::Disconnected),
     message("sign-in", errands::sign_in, Before::Connected),
     message("sign-off", errands::sign_off, Before::Connected),
@@ -89,6 +84,8 @@ const MESSAGES: [Message; 19] = [
     message("sale", errands::sale, Before::Connected),
     message("reversal", errands::sale, Before::Unanswered),
     Message { card: SCRIPTED_CARD, ..message("script-notice", errands::sale, Before::Answered) },
+    Message { card: OFFLINE_CARD, ..message("offline-upload", errands::sale, Before::Connected) },
+    message("tip", errands::tip, Before::Connected),
     message("void", errands::void, Before::Connected),
     message("refund", errands::refund, Before::Connected),
     message("pre-auth", errands::pre_authorisation, Before::Connected),

@@ -2,7 +2,7 @@
 
 use crate::books::Effect;
 use crate::dukpt_devices;
-use crate::errands::{self, Cashier, DAY};
+use crate::errands::{self, Cashier, DAY, Errand};
 use crate::load_audit;
 use crate::rotation::{self, Rotations, TerminalRotation};
 use crate::system::Folder;
@@ -56,8 +56,8 @@ pub struct Load {
     /// Ends a terminal's work after so many errands (a sale, or with `--every-kind` whatever comes next).
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     errands: Option<u64>,
-    /// Every kind of transaction in turn, down to the settlement, instead of sales alone.
-    #[arg(long, conflicts_with = "rotate_keys_every_s")]
+    /// Every kind of transaction in turn, each with the test card for it, down to the settlement, instead of sales alone.
+    #[arg(long, conflicts_with_all = ["rotate_keys_every_s", "card"])]
     every_kind: bool,
     /// Longest wait for an answer, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
@@ -237,8 +237,15 @@ impl Load {
         let end = Instant::now() + Duration::from_secs(self.seconds);
         // A terminal that starts again does not start its day from the beginning.
         let first = terminal.till().transactions().len();
-        let mut clerk =
-            Clerk { terminal, id, receipts: shared.receipts, tally, must_approve: rotation.is_some(), paid: 0 };
+        let mut clerk = Clerk {
+            terminal,
+            id,
+            receipts: shared.receipts,
+            tally,
+            must_approve: rotation.is_some(),
+            paid: 0,
+            cards: BTreeMap::new(),
+        };
         for errand in (first..).take(self.errands_max()) {
             if Instant::now() >= end {
                 break;
@@ -250,7 +257,7 @@ impl Load {
             if clerk.till().transactions().len() >= PAYMENTS_A_BATCH {
                 clerk.run(OperatorCommand::Settle)?;
             }
-            let errand = if self.every_kind { DAY[errand % DAY.len()] } else { errands::sale };
+            let errand = if self.every_kind { clerk.change_card(errand % DAY.len())? } else { errands::sale };
             if let Some(command) = errand(&mut clerk)? {
                 clerk.run(command)?;
             }
@@ -271,6 +278,7 @@ struct Clerk<'a> {
     tally: &'a mut Tally,
     must_approve: bool,
     paid: u64,
+    cards: BTreeMap<&'static str, LabReader>,
 }
 
 impl Cashier for Clerk<'_> {
@@ -293,6 +301,17 @@ impl Cashier for Clerk<'_> {
 }
 
 impl Clerk<'_> {
+    /// Takes the card of an errand of the day in hand.
+    fn change_card(&mut self, number: usize) -> anyhow::Result<Errand> {
+        let (errand, card) = DAY[number];
+        let reader = match self.cards.get(card) {
+            Some(reader) => reader.clone(),
+            None => self.cards.entry(card).or_insert(LabReader::new(profile(card)?, None)?).clone(),
+        };
+        self.terminal.devices.reader = Box::new(reader);
+        Ok(errand)
+    }
+
     fn count(&mut self, outcome: &TransactionOutcome) -> anyhow::Result<()> {
         if self.must_approve && outcome.status != OutcomeStatus::Approved {
             self.tally.problems.push(format!("terminal {}: {:?}: {}", self.id, outcome.status, outcome.message.en));

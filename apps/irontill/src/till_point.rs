@@ -109,7 +109,8 @@ impl TillPoint {
         for file in fs::read_dir(&self.folder)? {
             let path = file?.path();
             let name = path.file_name().context("a file's name")?;
-            fs::copy(&path, folder.join(name)).with_context(|| path.display().to_string())?;
+            let content = fs::read(&path).with_context(|| path.display().to_string())?;
+            link::write_private(&folder.join(name), &content)?;
         }
         Ok(Self { folder: folder.to_owned(), response_timeout_ms: RESPONSE_TIMEOUT_MS, ..self.clone() })
     }
