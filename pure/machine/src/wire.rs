@@ -307,6 +307,27 @@ impl Encode for types::BatchNumber {
     }
 }
 
+impl Encode for types::WalletNumber {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.number());
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let number = reader.u32()?;
+        Self::new(number).ok_or_else(|| reader.malformed("a wallet number"))
+    }
+}
+
+impl Encode for types::PaymentCode {
+    fn encode(&self, writer: &mut Writer) {
+        writer.raw(self.expose().as_bytes());
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let digits: [u8; types::PAYMENT_CODE_DIGITS] = reader.array("a payment code")?;
+        let code = core::str::from_utf8(&digits).ok().and_then(|text| Self::parse(text).ok());
+        code.ok_or_else(|| reader.malformed("a payment code"))
+    }
+}
+
 impl Encode for types::Amount {
     fn encode(&self, writer: &mut Writer) {
         writer.u64(self.minor()).u16(self.currency().numeric());

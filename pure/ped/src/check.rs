@@ -2,7 +2,7 @@
 
 use iso8583::unionpay::{Layout, Opened, locate};
 use iso8583::{DecodeError, Message};
-use pedlink::{Expected, ResponseFault, ResponseSummary};
+use pedlink::{CustomData, Expected, ResponseFault, ResponseSummary};
 use tlv::ber::Elements;
 use tlv::tags;
 use types::{AuthorisationCode, ResponseCode, Rrn, Stan};
@@ -103,6 +103,7 @@ pub(crate) fn summary(opened: &Opened<'_>, mac_verified: bool) -> Result<Respons
         private_63: bytes(63),
         mac_verified,
         issuer_data: issuer_data(message).is_some(),
+        custom: bytes(59).map(CustomData),
     })
 }
 

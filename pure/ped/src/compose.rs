@@ -9,7 +9,7 @@ use types::{Expiry, Pan, SecretBytes};
 use zeroize::Zeroizing;
 
 /// Room for a body, in bytes: every field this dialect sends at its longest fits, so that no copy is left behind by growth.
-const BODY_BYTES: usize = 2304;
+const BODY_BYTES: usize = 3328;
 /// Room for length, TPDU and header, in bytes.
 const ENVELOPE_BYTES: usize = 13;
 /// Bytes of F64.
@@ -117,7 +117,8 @@ fn write_until_26(
     number(encoder, 4, template.amount.map(|amount| amount.minor()))?;
     number(encoder, 11, template.stan.map(|stan| u64::from(stan.number())))?;
     text(encoder, 14, expiry.as_ref().map(|expiry| expiry.as_str()))?;
-    text(encoder, 22, account.map(|account| account.entry_mode.digits()))?;
+    let entry_mode = account.map(|account| account.entry_mode.digits()).or(template.entry_mode.as_deref());
+    text(encoder, 22, entry_mode)?;
     number(encoder, 23, account.and_then(|account| account.card_sequence).map(u64::from))?;
     text(encoder, 25, template.condition_code.as_deref())?;
     let with_pin = account.is_some_and(|account| account.pin_block.is_some());
@@ -151,6 +152,7 @@ fn write_from_52(
     bytes(encoder, 52, account.and_then(|account| account.pin_block.as_ref()).map(|block| &block[..]))?;
     text(encoder, 53, account.and_then(AccountFields::security_control))?;
     bytes(encoder, 55, account.and_then(|account| account.chip.as_deref()))?;
+    bytes(encoder, 59, template.custom.as_ref().map(|custom| &custom.0[..]))?;
     text(encoder, 60, Some(&template.private_60))?;
     text(encoder, 61, template.original_61.as_deref())?;
     bytes(encoder, 62, template.private_62.as_deref())?;
@@ -232,6 +234,8 @@ mod tests {
             private_62: None,
             private_63: None,
             with_mac: true,
+            entry_mode: None,
+            custom: None,
         }
     }
 
@@ -277,6 +281,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_card_says_itself_how_it_was_entered() {
+        let template = FrameTemplate {
+            entry_mode: Some("032".to_owned()),
+            custom: Some(pedlink::CustomData(b"A30196212345678901234567".to_vec())),
+            ..template("0200")
+        };
+        let body = body(&template, None).unwrap();
+        let message = iso8583::unionpay::locate(iso8583::unionpay::Layout::Frame, &frame(&template, &body).unwrap())
+            .map(|opened| [22, 59].map(|number| opened.message.field(number).map(|field| field.bytes().to_vec())));
+        assert_eq!(message.unwrap(), [Some(vec![0x03, 0x20]), Some(b"A30196212345678901234567".to_vec())]);
+    }
+
+    #[test]
     fn a_field_that_does_not_fit_is_refused() {
         let template = FrameTemplate { private_60: "22000007".repeat(3), ..template("0200") };
         assert!(body(&template, None).is_err());
@@ -290,6 +307,7 @@ mod tests {
             original_61: Some("1".repeat(29)),
             private_62: Some(vec![1; 999]),
             private_63: Some(vec![b'1'; 163]),
+            custom: Some(pedlink::CustomData(vec![b'1'; 999])),
             acquirer_id: Some("1".repeat(11)),
             ..template("0200")
         };

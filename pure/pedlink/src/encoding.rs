@@ -1,8 +1,8 @@
 //! Encodings of the words that a till journals.
 
 use crate::{
-    AccountPart, CardDecision, CardSummary, ChipData, ChipReceipt, FrameTemplate, ResponseSummary, SealedBlob,
-    TraceLine,
+    AccountPart, CardDecision, CardSummary, ChipData, ChipReceipt, CustomData, FrameTemplate, ResponseSummary,
+    SealedBlob, TraceLine,
 };
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use types::Currency;
@@ -75,6 +75,39 @@ impl Encode for SealedBlob {
     }
 }
 
+impl Encode for CustomData {
+    fn encode(&self, writer: &mut Writer) {
+        writer.bytes(&self.0);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self(reader.bytes()?.to_vec()))
+    }
+}
+
+/// The last byte of version 1 of a template or response was a truth value. A later part follows it if its bit is set here, so that
+/// what has no such part is written as ever.
+mod last_byte {
+    /// The truth value of version 1.
+    pub const VALUE: u8 = 0x01;
+    /// F22 and F59 of a template, F59 of a response (QR payments).
+    pub const QR_PART: u8 = 0x02;
+}
+
+/// Writes the last byte of version 1.
+fn put_last_byte(writer: &mut Writer, value: bool, qr_part: bool) {
+    writer.u8(u8::from(value) | if qr_part { last_byte::QR_PART } else { 0 });
+}
+
+/// The truth value of version 1, and whether the part with the QR fields follows.
+fn read_last_byte(reader: &mut Reader<'_>) -> Result<(bool, bool), Malformed> {
+    let byte = reader.u8()?;
+    if byte & !(last_byte::VALUE | last_byte::QR_PART) != 0 {
+        return Err(reader.malformed("a known part"));
+    }
+    Ok((byte & last_byte::VALUE != 0, byte & last_byte::QR_PART != 0))
+}
+
 macro_rules! encode_enum {
     ($name:ident { $($variant:ident = $number:literal),* $(,)? }) => {
         impl Encode for $name {
@@ -140,11 +173,16 @@ impl Encode for FrameTemplate {
         optional_text(writer, &self.original_61);
         optional_bytes(writer, &self.private_62);
         optional_bytes(writer, &self.private_63);
-        writer.bool(self.with_mac);
+        let qr_part = self.entry_mode.is_some() || self.custom.is_some();
+        put_last_byte(writer, self.with_mac, qr_part);
+        if qr_part {
+            optional_text(writer, &self.entry_mode);
+            optional(writer, &self.custom);
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
+        let mut template = Self {
             tpdu: read_text(reader)?,
             header: read_text(reader)?,
             mti: read_text(reader)?,
@@ -164,8 +202,17 @@ impl Encode for FrameTemplate {
             original_61: read_optional_text(reader)?,
             private_62: read_optional_bytes(reader)?,
             private_63: read_optional_bytes(reader)?,
-            with_mac: reader.bool()?,
-        })
+            with_mac: false,
+            entry_mode: None,
+            custom: None,
+        };
+        let (with_mac, qr_part) = read_last_byte(reader)?;
+        template.with_mac = with_mac;
+        if qr_part {
+            template.entry_mode = read_optional_text(reader)?;
+            template.custom = read_optional(reader)?;
+        }
+        Ok(template)
     }
 }
 
@@ -247,11 +294,14 @@ impl Encode for ResponseSummary {
         optional_bytes(writer, &self.private_62);
         optional_bytes(writer, &self.private_63);
         writer.bool(self.mac_verified);
-        writer.bool(self.issuer_data);
+        put_last_byte(writer, self.issuer_data, self.custom.is_some());
+        if let Some(custom) = &self.custom {
+            writer.value(custom);
+        }
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
+        let mut summary = Self {
             mti: read_text(reader)?,
             order: reader.u8()?,
             amount_minor: reader.option(Reader::u64)?,
@@ -270,8 +320,15 @@ impl Encode for ResponseSummary {
             private_62: read_optional_bytes(reader)?,
             private_63: read_optional_bytes(reader)?,
             mac_verified: reader.bool()?,
-            issuer_data: reader.bool()?,
-        })
+            issuer_data: false,
+            custom: None,
+        };
+        let (issuer_data, qr_part) = read_last_byte(reader)?;
+        summary.issuer_data = issuer_data;
+        if qr_part {
+            summary.custom = Some(reader.value()?);
+        }
+        Ok(summary)
     }
 }
 
@@ -308,6 +365,8 @@ mod tests {
             private_62: Some(vec![1]),
             private_63: Some(vec![2]),
             with_mac: true,
+            entry_mode: None,
+            custom: None,
         }
     }
 
@@ -315,6 +374,9 @@ mod tests {
     fn templates_and_accounts_come_back() {
         comes_back(&template());
         comes_back(&FrameTemplate { currency: None, amount: None, stan: None, rrn: None, ..template() });
+        let custom = Some(CustomData(b"A30196212345678901234567".to_vec()));
+        comes_back(&FrameTemplate { entry_mode: Some("032".to_owned()), custom: custom.clone(), ..template() });
+        comes_back(&FrameTemplate { with_mac: false, custom, ..template() });
         comes_back(&AccountPart::None);
         comes_back(&AccountPart::Session { session: 7, with_pin: true, chip: ChipData::Request });
         let blob = SealedBlob(vec![1, 2, 3]);
@@ -337,7 +399,24 @@ mod tests {
         });
         comes_back(&ChipReceipt { atc: 9, tvr: "0000048000".to_owned(), ..ChipReceipt::default() });
         comes_back(&ResponseSummary { amount_minor: Some(1), stan: Stan::new(1), ..ResponseSummary::default() });
+        let custom = Some(CustomData(b"A4020".to_vec()));
+        comes_back(&ResponseSummary { custom: custom.clone(), ..ResponseSummary::default() });
+        comes_back(&ResponseSummary { custom, issuer_data: true, ..ResponseSummary::default() });
         comes_back(&TraceLine { topic: "tvr".to_owned(), text: "七".to_owned() });
+    }
+
+    /// Without QR fields a template ends as version 1 ended it: with one truth value.
+    #[test]
+    fn what_has_no_qr_fields_is_written_as_ever() {
+        for with_mac in [false, true] {
+            let bytes = FrameTemplate { with_mac, ..template() }.to_bytes();
+            assert_eq!(bytes.last(), Some(&u8::from(with_mac)));
+        }
+        let mut unknown = template().to_bytes();
+        *unknown.last_mut().unwrap() = 0x80;
+        assert!(FrameTemplate::from_bytes(&unknown).is_err());
+        let shown = format!("{:?}", CustomData(b"A30196212345678901234567".to_vec()));
+        assert_eq!(shown, "CustomData(24 bytes)");
     }
 
     /// Bytes that version 1 wrote.

@@ -65,6 +65,16 @@ impl fmt::Debug for OpaqueFrame {
     }
 }
 
+/// Content of F59. It may hold the code that a buyer pays with, so it prints its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomData(pub Vec<u8>);
+
+impl fmt::Debug for CustomData {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "CustomData({} bytes)", self.0.len())
+    }
+}
+
 /// Chip data (F55) that a message takes along (unionpay-pos §6, one column each).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChipData {
@@ -153,6 +163,10 @@ pub struct FrameTemplate {
     pub private_63: Option<Vec<u8>>,
     /// Whether F64 is made.
     pub with_mac: bool,
+    /// F22 of a message that no card stands behind (`032` for a QR code); the PED knows a card's.
+    pub entry_mode: Option<String>,
+    /// F59: tags A3 (payment code), A4 (voucher code).
+    pub custom: Option<CustomData>,
 }
 
 /// The transaction that a card is read for.
@@ -339,6 +353,8 @@ pub struct ResponseSummary {
     pub mac_verified: bool,
     /// Whether F55 brought issuer data for the chip.
     pub issuer_data: bool,
+    /// F59.
+    pub custom: Option<CustomData>,
 }
 
 /// Why a response counts as none.

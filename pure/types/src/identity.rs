@@ -155,6 +155,8 @@ impl ResponseCode {
     pub const DO_NOT_HONOUR: ResponseCode = ResponseCode(*b"05");
     /// Error; in a reversal: the card declined or the slip failed.
     pub const ERROR: ResponseCode = ResponseCode(*b"06");
+    /// Request in progress: the buyer has not paid yet.
+    pub const IN_PROGRESS: ResponseCode = ResponseCode(*b"09");
     /// Approved for a partial amount.
     pub const PARTIAL: ResponseCode = ResponseCode(*b"10");
     /// Invalid transaction.

@@ -11,6 +11,7 @@ mod identity;
 mod secret;
 mod time;
 mod track;
+mod wallet;
 
 pub use account::{
     CARD_TOKEN_BYTES, CardToken, Expiry, PAN_DIGITS_MAX, PAN_DIGITS_MIN, PIN_DIGITS_MAX, PIN_DIGITS_MIN, Pan, Pin,
@@ -23,6 +24,7 @@ pub use time::{CivilTime, LocalDate, LocalTime};
 pub use track::{
     ServiceCode, TRACK1_CHARACTERS_MAX, TRACK2_CHARACTERS_MAX, Track1, Track2, track_lrc, track1_text_of_tag_56,
 };
+pub use wallet::{PAYMENT_CODE_DIGITS, PaymentCode, WalletNumber};
 
 /// Why a value is not what its type promises. It never repeats the value: it may be account data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

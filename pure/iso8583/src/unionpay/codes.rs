@@ -13,6 +13,8 @@ impl ProcessingCode {
     pub const VOID_OR_REFUND: Self = Self(*b"200000");
     /// Balance inquiry.
     pub const BALANCE: Self = Self(*b"310000");
+    /// QR order that the shop shows and the buyer pays (acquirer-private; docs/wire/qr-payments.md).
+    pub const QR_ORDER: Self = Self(*b"710000");
     /// QR payment query (acquirer-private).
     pub const QR_QUERY: Self = Self(*b"730000");
 }

@@ -79,8 +79,10 @@ pub enum MessageKind {
         /// 207 rather than 202.
         balanced: bool,
     },
-    /// 扫码消费.
+    /// 扫码消费: the shop scans the buyer's code.
     QrSale,
+    /// 扫码下单: the buyer scans the code of an order that the shop shows.
+    QrOrder,
     /// 扫码撤销.
     QrVoid,
     /// 扫码退货.
@@ -181,6 +183,7 @@ impl MessageKind {
                 | Self::Completion
                 | Self::CompletionVoid
                 | Self::QrSale
+                | Self::QrOrder
                 | Self::QrVoid
                 | Self::MailOrderSale
                 | Self::InstalmentSale
@@ -245,6 +248,7 @@ fn financial(query: &Query) -> MessageKind {
         20 if is(query, sale, PRE) => Kind::Completion,
         21 if is(query, VOID, PRE) => Kind::CompletionVoid,
         22 if is(query, sale, NORMAL) && query.is_qr => Kind::QrSale,
+        22 if is(query, ProcessingCode::QR_ORDER, NORMAL) && query.is_qr => Kind::QrOrder,
         22 if is(query, sale, NORMAL) => Kind::Sale,
         22 if is(query, sale, ConditionCode::MAIL_ORDER) => Kind::MailOrderSale,
         22 if is(query, sale, ConditionCode::INSTALMENT) => Kind::InstalmentSale,
@@ -365,6 +369,35 @@ mod tests {
         for (index, (found, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found, expected, "row {index}");
         }
+    }
+
+    #[test]
+    fn a_qr_code_makes_other_rows_of_the_same_codes() {
+        use MessageKind as Kind;
+        let scanned = |mti: &[u8; 4], code: &[u8; 6], typ: u8| {
+            MessageKind::classify(&Query {
+                mti: *mti,
+                processing_code: Some(ProcessingCode(*code)),
+                condition: Some(NORMAL),
+                transaction_type: typ,
+                network_code: 0,
+                is_qr: true,
+            })
+        };
+        let rows = [
+            (scanned(b"0200", b"000000", 22), Kind::QrSale),
+            (scanned(b"0200", b"710000", 22), Kind::QrOrder),
+            (scanned(b"0200", b"200000", 23), Kind::QrVoid),
+            (scanned(b"0220", b"200000", 25), Kind::QrRefund),
+            (scanned(b"0200", b"730000", 60), Kind::QrQuery),
+            (scanned(b"0400", b"710000", 22), Kind::Reversal),
+            (kind(b"0200", b"710000", b"00", 22, 0), Kind::OtherFinancial),
+        ];
+        for (index, (found, expected)) in rows.into_iter().enumerate() {
+            assert_eq!(found, expected, "row {index}");
+        }
+        assert!(Kind::QrOrder.needs_mac() && Kind::QrOrder.is_reversible());
+        assert!(Kind::QrQuery.needs_mac() && !Kind::QrQuery.is_reversible());
     }
 
     #[test]

@@ -269,6 +269,8 @@ pub fn template(mti: &str) -> FrameTemplate {
         private_62: None,
         private_63: None,
         with_mac: true,
+        entry_mode: None,
+        custom: None,
     }
 }
 
