@@ -49,6 +49,8 @@ fn concerns(record: &Record, batch: Option<u32>, stan: Stan) -> bool {
         Record::Reversed(reversal) => fits(&reversal.intent) || fits(&reversal.original),
         Record::ScriptNoticed(notice) => fits(&notice.intent),
         Record::Repeated { intent } => fits(intent),
+        Record::OrderPaid { sale, .. } => fits(sale),
+        Record::Queried { original, .. } => fits(original),
         Record::Refused { stan: refused, .. } => *refused == Some(stan),
         _ => false,
     }

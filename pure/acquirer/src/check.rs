@@ -2,6 +2,7 @@
 
 use crate::incoming::carries_card;
 use crate::machine_impl::{Acquirer, OpenedCard, Output, Phase, Work};
+use crate::qr;
 use crate::record::{Answer, Identity, Record};
 use crate::respond;
 use crate::rule::{Rule, Verdict};
@@ -143,6 +144,8 @@ impl Acquirer {
         use MessageKind as K;
         match work.incoming.kind {
             kind if carries_card(kind) => self.consider_transaction(work, out),
+            K::QrSale | K::QrOrder | K::QrVoid | K::QrRefund => self.consider_transaction(work, out),
+            K::QrQuery => self.consider_query(work, out),
             K::Reversal => self.consider_reversal(work, out),
             K::ScriptResult => self.consider_script_result(work, out),
             _ => self.refuse_with_mac(work, Rule::NotSupported.into(), out),
@@ -225,8 +228,14 @@ pub(crate) fn identity_of(work: &Work) -> Identity {
         amount_minor: body.amount_minor.unwrap_or(0),
         original_rrn: body.rrn,
         authorisation_code: body.authorisation_code,
-        original: body.f61.as_ref().map(|f61| f61.digits().to_vec()).unwrap_or_default(),
+        original: original_named(work),
     }
+}
+
+/// F61, and the code of a QR payment behind it.
+fn original_named(work: &Work) -> Vec<u8> {
+    let digits = work.incoming.body.f61.as_ref().map(|f61| f61.digits().to_vec()).unwrap_or_default();
+    [digits, qr::code_of(work)].concat()
 }
 
 fn wants_account(work: &Work) -> bool {

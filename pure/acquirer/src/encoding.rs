@@ -2,7 +2,8 @@
 
 use crate::record::{
     Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
-    NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
+    NAME_BYTES_MAX, NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload,
+    UploadedEntry,
 };
 use issuer::PinTries;
 use ledger::CardGroup;
@@ -31,6 +32,7 @@ encode_enum!(Kind {
     Sale = 1, Void = 2, Refund = 3, Balance = 4,
     PreAuthorisation = 5, PreAuthorisationVoid = 6, Completion = 7, CompletionVoid = 8, CompletionNotice = 9,
     OfflineSale = 20, TipAdjustment = 21, Instalment = 22, InstalmentVoid = 23,
+    QrSale = 40, QrOrder = 41, QrVoid = 42, QrRefund = 43,
 });
 encode_enum!(DownloadedSet { Capk = 1, Aid = 2 });
 
@@ -141,7 +143,7 @@ impl Encode for Answer {
     }
 }
 
-fn institution(reader: &mut Reader<'_>) -> Result<InstitutionId, Malformed> {
+pub(crate) fn institution(reader: &mut Reader<'_>) -> Result<InstitutionId, Malformed> {
     InstitutionId::parse(reader.text()?).map_err(|_| reader.malformed("an institution"))
 }
 
@@ -176,6 +178,9 @@ impl Encode for Decision {
         if self.kind.holds() {
             put_option(writer, self.hold.as_ref());
         }
+        if self.kind.is_qr() {
+            put_option(writer, self.qr.as_ref());
+        }
         if let Some(screening) = &self.screening {
             writer.value(screening);
         }
@@ -193,6 +198,7 @@ impl Encode for Decision {
             answer: reader.value()?,
             movement: reader.option(Reader::value)?,
             hold: None,
+            qr: None,
             floor_minor: reader.i64()?,
             group: group(reader)?,
             rule: text(reader)?,
@@ -205,10 +211,25 @@ impl Encode for Decision {
         if decision.kind.holds() {
             decision.hold = reader.option(Reader::value)?;
         }
+        if decision.kind.is_qr() {
+            decision.qr = reader.option(Reader::value)?;
+        }
         if kind & SCREENED != 0 {
             decision.screening = Some(reader.value()?);
         }
         Ok(decision)
+    }
+}
+
+impl Encode for QrPayment {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.code);
+        put_option(writer, self.wallet.as_ref());
+        writer.u64(self.expires_ms);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { code: reader.value()?, wallet: reader.option(Reader::value)?, expires_ms: reader.u64()? })
     }
 }
 
@@ -222,6 +243,7 @@ impl Encode for Undo {
             Undo::Hold(hold) => writer.u8(5).value(hold),
             Undo::Release(hold) => writer.u8(6).value(hold),
             Undo::Completion(movement, hold) => writer.u8(7).value(movement).value(hold),
+            Undo::Order(code) => writer.u8(40).value(code),
         };
     }
 
@@ -234,6 +256,7 @@ impl Encode for Undo {
             5 => Ok(Undo::Hold(reader.value()?)),
             6 => Ok(Undo::Release(reader.value()?)),
             7 => Ok(Undo::Completion(reader.value()?, reader.value()?)),
+            40 => Ok(Undo::Order(reader.value()?)),
             _ => Err(reader.malformed("what a reversal undoes")),
         }
     }
@@ -434,6 +457,12 @@ impl Encode for Record {
             Record::HoldExpired { hold, terminal, released } => {
                 writer.u8(17).value(hold).value(terminal).bool(*released)
             }
+            Record::OrderPaid { sale, payment } => writer.u8(40).value(sale).value(&**payment),
+            Record::Queried { original, stan, response_code } => {
+                writer.u8(41).value(original);
+                put_option(writer, stan.as_ref());
+                writer.value(response_code)
+            }
         };
     }
 
@@ -457,6 +486,12 @@ impl Encode for Record {
             17 => {
                 Ok(Record::HoldExpired { hold: reader.value()?, terminal: reader.value()?, released: reader.bool()? })
             }
+            40 => Ok(Record::OrderPaid { sale: reader.value()?, payment: Box::new(reader.value()?) }),
+            41 => Ok(Record::Queried {
+                original: reader.value()?,
+                stan: reader.option(Reader::value)?,
+                response_code: reader.value()?,
+            }),
             _ => Err(reader.malformed("a known record kind")),
         }
     }

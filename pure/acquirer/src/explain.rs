@@ -24,6 +24,15 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
             lines.add("authorisation", hold.authorisation.text());
             explain_postings(record, &mut lines);
         }
+        Record::OrderPaid { sale, payment } => {
+            lines.add("intent", sale.text());
+            lines.add("paid by", format!("wallet {}", payment.wallet));
+            lines.add("paid", format!("{} from {}", payment.movement.amount.decimal(), payment.movement.funds.text()));
+        }
+        Record::Queried { original, response_code, .. } => {
+            lines.add("intent", original.text());
+            lines.add("answer", answered(*response_code));
+        }
         Record::Downloaded { set, version } => lines.add("set", format!("{set:?} version {version}")),
         Record::Decided(decision) => explain_decision(decision, &mut lines),
         Record::Reversed(reversal) => explain_reversal(reversal, &mut lines),
@@ -65,6 +74,10 @@ fn explain_decision(decision: &Decision, lines: &mut Lines) {
     if let Some(truncated) = &decision.truncated {
         lines.add("card", truncated.text().to_owned());
     }
+    if let Some(qr) = &decision.qr {
+        lines.add("code", qr.code.truncated().text().to_owned());
+        lines.add("wallet", qr.wallet.map_or_else(|| "whoever scans the code".to_owned(), |wallet| wallet.to_string()));
+    }
     decision.checks.iter().for_each(|check| lines.add("check passed", check.to_owned()));
     decision.screening.iter().for_each(|screening| explain_screening(screening, lines));
     lines.add("rule", decision.rule.clone());
@@ -103,6 +116,7 @@ fn explain_reversal(reversal: &Reversal, lines: &mut Lines) {
         Undo::Completion(movement, hold) => {
             format!("{} given back, the hold of {} stands again", movement.amount.decimal(), hold.amount.decimal())
         }
+        Undo::Order(_) => "the order is closed: a buyer who comes later is refused".to_owned(),
         Undo::Nothing => "nothing to undo".to_owned(),
         Undo::Tombstone => "the original is refused should it still come".to_owned(),
     };

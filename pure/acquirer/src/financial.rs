@@ -3,6 +3,7 @@
 use crate::authorisation::is_within;
 use crate::check::{ORGANISATION_UNKNOWN, identity_of};
 use crate::machine_impl::{Acquirer, GivenBack, OpenedCard, Original, Output, Phase, Work};
+use crate::qr;
 use crate::record::{Capture, Decision, Kind, Record, Side, Stored};
 use crate::respond;
 use crate::rows::{SPACE_RRN, month_day};
@@ -10,16 +11,19 @@ use crate::rule::{Rule, Verdict};
 use crate::state::{OPEN_INTENTS_MAX, Status};
 use crate::words::{Effect, Level};
 use iso8583::unionpay::{Entry, MessageKind, PinFormat, SecurityAlgorithm};
+use issuer::wallet::wallet_of_token;
 use issuer::{IssuerReply, IssuerRequest, Operation, PinBlock};
 use ledger::{CardGroup, Hold, Intent, MessageClass, Movement};
 use machine::wire::Encode;
-use types::{Amount, AuthorisationCode, Currency, Stan};
+use types::{Amount, AuthorisationCode, CardToken, Currency, Stan, WalletNumber};
 
 /// A sale or completion that something may still be done to.
 pub(crate) struct StandingOriginal {
     pub movement: Movement,
     pub group: CardGroup,
     pub given_back: GivenBack,
+    /// Who paid, if no card did.
+    pub wallet: Option<WalletNumber>,
 }
 
 /// F60.5: the chip of the card could not be read before.
@@ -47,6 +51,7 @@ impl Acquirer {
         let checked = self.check_common(&work).and_then(|()| self.check_kind(&mut work));
         match checked {
             Err(rule) => self.refuse(work, rule, out),
+            Ok(()) if kind_of(&work).is_qr() => self.ask_wallet(work, out),
             Ok(()) if kind_of(&work) == Kind::Refund => self.find_capture(work, out),
             Ok(()) if kind_of(&work).ends_authorisation() => self.find_authorisation(work, out),
             Ok(()) => self.ask_issuer(work, out),
@@ -88,7 +93,7 @@ impl Acquirer {
         if body.currency != Some(enrolment.currency.digits()) || amount_of(work, enrolment.currency).is_none() {
             return Err(Rule::Currency);
         }
-        if work.card.as_ref().is_none_or(|card| !card.luhn_valid) {
+        if !kind.is_qr() && work.card.as_ref().is_none_or(|card| !card.luhn_valid) {
             return Err(Rule::CardNumber);
         }
         check_pin_format(work)
@@ -99,7 +104,7 @@ impl Acquirer {
         self.check_room(work)?;
         let original = match kind_of(work) {
             Kind::Instalment => return self.check_instalments(work),
-            Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => self.original_of_void(work)?,
+            Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid => self.original_of_void(work)?,
             Kind::TipAdjustment => self.original_of_tip(work)?,
             _ => return Ok(()),
         };
@@ -124,17 +129,18 @@ impl Acquirer {
     }
 
     /// What a void gives back: the whole of the sale or completion, with the tip on it (unionpay-pos §8.7).
-    fn original_of_void(&self, work: &Work) -> Result<Original, Rule> {
+    fn original_of_void(&self, work: &mut Work) -> Result<Original, Rule> {
         let sale = self.standing_original(work)?;
         let (amount, _) = self.state.captured(&sale.movement);
         if work.incoming.body.amount_minor != Some(amount.minor()) {
             return Err(Rule::OriginalAmount);
         }
+        work.wallet = sale.wallet;
         let movement = Movement { amount, ..sale.movement };
         Ok(Original::Movement { movement, group: Some(sale.group), sale: sale.given_back })
     }
 
-    /// The sale or completion that F61 and F37 name: of this batch, standing, of this card.
+    /// The sale or completion that F61 and F37 name: of this batch, standing, of this card or code.
     pub(crate) fn standing_original(&self, work: &Work) -> Result<StandingOriginal, Rule> {
         let body = &work.incoming.body;
         let named = body.f61.as_ref().ok_or(Rule::OriginalMissing)?;
@@ -146,13 +152,11 @@ impl Acquirer {
         if body.rrn != Some(*sale.answer.rrn.bytes()) {
             return Err(Rule::OriginalMissing);
         }
-        let fits = match kind_of(work) {
-            Kind::CompletionVoid => sale.kind == Kind::Completion,
-            Kind::InstalmentVoid => sale.kind == Kind::Instalment,
-            _ => sale.kind.is_sale(),
-        };
-        if !fits {
+        if !may_name(kind_of(work), sale.kind) {
             return Err(Rule::OriginalKind);
+        }
+        if sale.kind.is_qr() && !qr::names_payment(work, sale) {
+            return Err(Rule::OtherVoucher);
         }
         let movement = sale.movement.clone().ok_or(Rule::OriginalNotApproved)?;
         match status {
@@ -164,11 +168,18 @@ impl Acquirer {
             return Err(Rule::OtherCard);
         }
         let given_back = GivenBack { amount_minor: sale.amount.minor(), wall_ms: sale.wall_ms };
-        Ok(StandingOriginal { movement, group: sale.group, given_back })
+        let wallet = sale.qr.as_ref().and_then(|qr| qr.wallet);
+        Ok(StandingOriginal { movement, group: sale.group, given_back, wallet })
     }
 
-    fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
-        let key = work.incoming.body.rrn.unwrap_or_default().to_vec();
+    /// Looks up the sale that a refund names.
+    pub(crate) fn find_capture(&mut self, work: Box<Work>, out: &mut Output) {
+        let named = if kind_of(&work).is_qr() {
+            qr::refunded_rrn(&work).map(|rrn| *rrn.bytes())
+        } else {
+            work.incoming.body.rrn
+        };
+        let key = named.unwrap_or_default().to_vec();
         let ticket = self.wait(work, Phase::FindingCapture);
         out.effects.push(Effect::Find { ticket, space: SPACE_RRN, key });
     }
@@ -176,16 +187,17 @@ impl Acquirer {
     /// Takes the sale that a refund names.
     pub(crate) fn take_capture(&mut self, mut work: Box<Work>, value: Option<Vec<u8>>, out: &mut Output) {
         match self.original_of_refund(&work, value) {
-            Ok(original) => {
+            Ok((original, payer)) => {
                 work.original = Some(original);
+                work.wallet = wallet_of_token(&payer);
                 work.checks.push("original found and fitting");
-                self.ask_issuer(work, out);
+                if kind_of(&work).is_qr() { self.find_wallet(work, out) } else { self.ask_issuer(work, out) }
             }
             Err(rule) => self.refuse(work, rule, out),
         }
     }
 
-    fn original_of_refund(&self, work: &Work, value: Option<Vec<u8>>) -> Result<Original, Rule> {
+    fn original_of_refund(&self, work: &Work, value: Option<Vec<u8>>) -> Result<(Original, CardToken), Rule> {
         let bytes = value.ok_or(Rule::OriginalMissing)?;
         let capture = Capture::from_bytes(&bytes).map_err(|_| Rule::OriginalMissing)?;
         let sale = &capture.movement.sale;
@@ -197,7 +209,9 @@ impl Acquirer {
         if dated != Some(month_day(capture.at)) {
             return Err(Rule::OriginalMissing);
         }
-        if work.card.as_ref().map(|card| card.token) != Some(capture.card) {
+        if kind_of(work).is_qr() {
+            qr::refunds_wallet(work, &capture)?;
+        } else if work.card.as_ref().map(|card| card.token) != Some(capture.card) {
             return Err(Rule::OtherCard);
         }
         let amount = amount_of(work, capture.movement.amount.currency()).ok_or(Rule::OriginalAmount)?;
@@ -211,7 +225,13 @@ impl Acquirer {
             return Err(Rule::RefundTooLate);
         }
         let given_back = GivenBack { amount_minor: capture.movement.amount.minor(), wall_ms: capture.wall_ms };
-        Ok(Original::Movement { movement: Movement { amount, ..capture.movement }, group: None, sale: given_back })
+        let movement = Movement { amount, ..capture.movement };
+        Ok((Original::Movement { movement, group: None, sale: given_back }, capture.card))
+    }
+
+    /// Asks whoever pays: the issuer of the card, or the wallet's.
+    pub(crate) fn ask_payer(&mut self, work: Box<Work>, out: &mut Output) {
+        if kind_of(&work).is_qr() { self.ask_wallet(work, out) } else { self.ask_issuer(work, out) }
     }
 
     /// Asks the issuer of the card; the risk rules come before it.
@@ -310,6 +330,7 @@ impl Acquirer {
             answer.issuer = Some(reply.issuer);
         }
         answer.balance_minor = balance_minor;
+        let qr = self.qr_payment(work, kind, &answer);
         let organisation = reply.map_or(ORGANISATION_UNKNOWN, |reply| reply.organisation);
         let intent = self.intent_of(work, class_of(kind))?;
         let amount = amount_of(work, self.state.enrolment.as_ref()?.currency)?;
@@ -332,6 +353,7 @@ impl Acquirer {
             atc_once: reply.and_then(|reply| reply.atc_once.clone()).filter(|_| approved),
             wall_ms: self.now.wall_ms,
             screening: self.is_screened().then(|| work.screening.clone().unwrap_or_default()),
+            qr,
         })
     }
 }
@@ -359,14 +381,28 @@ pub(crate) fn kind_of(work: &Work) -> Kind {
         MessageKind::SettlementAdjust => Kind::TipAdjustment,
         MessageKind::InstalmentSale => Kind::Instalment,
         MessageKind::InstalmentVoid => Kind::InstalmentVoid,
+        MessageKind::QrSale => Kind::QrSale,
+        MessageKind::QrOrder => Kind::QrOrder,
+        MessageKind::QrVoid => Kind::QrVoid,
+        MessageKind::QrRefund => Kind::QrRefund,
         _ => Kind::Sale,
+    }
+}
+
+/// Whether a message of this kind may be about an original of that one.
+fn may_name(kind: Kind, original: Kind) -> bool {
+    match kind {
+        Kind::CompletionVoid => original == Kind::Completion,
+        Kind::InstalmentVoid => original == Kind::Instalment,
+        Kind::QrVoid => matches!(original, Kind::QrSale | Kind::QrOrder),
+        _ => original.is_sale(),
     }
 }
 
 pub(crate) fn class_of(kind: Kind) -> MessageClass {
     match kind {
         Kind::PreAuthorisation | Kind::PreAuthorisationVoid => MessageClass::Authorisation,
-        Kind::Refund | Kind::CompletionNotice | Kind::TipAdjustment => MessageClass::FinancialNotice,
+        Kind::Refund | Kind::CompletionNotice | Kind::TipAdjustment | Kind::QrRefund => MessageClass::FinancialNotice,
         Kind::Sale
         | Kind::Instalment
         | Kind::InstalmentVoid
@@ -374,7 +410,10 @@ pub(crate) fn class_of(kind: Kind) -> MessageClass {
         | Kind::Void
         | Kind::Balance
         | Kind::Completion
-        | Kind::CompletionVoid => MessageClass::Financial,
+        | Kind::CompletionVoid
+        | Kind::QrSale
+        | Kind::QrOrder
+        | Kind::QrVoid => MessageClass::Financial,
     }
 }
 
@@ -384,14 +423,15 @@ fn is_passing(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Issuer(Rule::NoReply | Rule::KeyService | Rule::FileDamaged))
 }
 
-fn operation(kind: Kind) -> Operation {
+pub(crate) fn operation(kind: Kind) -> Operation {
     match kind {
-        Kind::Sale | Kind::Instalment | Kind::PreAuthorisation => Operation::Purchase,
+        Kind::Sale | Kind::Instalment | Kind::PreAuthorisation | Kind::QrSale | Kind::QrOrder => Operation::Purchase,
         Kind::OfflineSale => Operation::OfflinePurchase,
         Kind::Balance => Operation::Balance,
         Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::PreAuthorisationVoid | Kind::CompletionVoid => {
             Operation::Credit
         }
+        Kind::QrVoid | Kind::QrRefund => Operation::Credit,
         Kind::Completion | Kind::CompletionNotice | Kind::TipAdjustment => Operation::Capture,
     }
 }
@@ -404,9 +444,9 @@ fn permission(kind: Kind) -> u32 {
         Kind::PreAuthorisationVoid => 3,
         Kind::Completion => 4,
         Kind::CompletionVoid => 5,
-        Kind::Sale => 6,
-        Kind::Void => 7,
-        Kind::Refund => 8,
+        Kind::Sale | Kind::QrSale | Kind::QrOrder => 6,
+        Kind::Void | Kind::QrVoid => 7,
+        Kind::Refund | Kind::QrRefund => 8,
         Kind::TipAdjustment => 10,
         Kind::CompletionNotice => 11,
         Kind::OfflineSale => 13,
@@ -443,11 +483,17 @@ fn entry(work: &Work) -> issuer::Entry {
 
 fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<Movement> {
     match kind {
-        Kind::Sale | Kind::OfflineSale | Kind::Instalment => {
+        Kind::Sale | Kind::OfflineSale | Kind::Instalment | Kind::QrSale | Kind::QrOrder => {
             let funds = work.reply.as_ref()?.funds.as_ref()?;
             Some(Movement { sale: intent, funds: funds.account.clone(), amount })
         }
-        Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment => {
+        Kind::Void
+        | Kind::InstalmentVoid
+        | Kind::Refund
+        | Kind::CompletionVoid
+        | Kind::TipAdjustment
+        | Kind::QrVoid
+        | Kind::QrRefund => {
             match work.original.as_ref()? {
                 Original::Movement { movement, .. } => Some(movement.clone()),
                 Original::Hold(_) => None,

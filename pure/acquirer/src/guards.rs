@@ -1,15 +1,17 @@
 //! Deciding again after a guard refused an append. Nothing of it was written, nobody saw its effects.
 
 use crate::machine_impl::{Acquirer, Output, Work};
+use crate::order::{OrderEnd, SPACE_ORDER, SPACE_ORDER_END};
 use crate::record::{Decision, Kind, Record, Reversal, Stored, Undo};
 use crate::reversal::Undoing;
 use crate::rows::{SPACE_AUTHORISATION, SPACE_INTENT, SPACE_RRN, SPACE_TERMINAL_SERIAL};
 use crate::rule::Rule;
 use crate::state::Status;
 use crate::words::{Effect, EnrolmentRefused, Level};
+use issuer::wallet::SPACE_PAYMENT_CODE_USED;
 use issuer::{SPACE_ATC, SPACE_PIN_STEP};
 use machine::store::GuardFailure;
-use machine::wire::Encode;
+use machine::wire::{Encode, Malformed};
 
 /// How often one request is decided again.
 const ATTEMPTS_MAX: u8 = 8;
@@ -64,10 +66,13 @@ impl Acquirer {
                 Some(stored) => self.meet_stored(work, decision.intent, &stored, out),
                 None => self.abandon(work, "a stored intent cannot be read", out),
             },
-            GuardFailure::Taken { space, .. } if matches!(*space, SPACE_RRN | SPACE_AUTHORISATION) => {
+            GuardFailure::Taken { space, .. } if matches!(*space, SPACE_RRN | SPACE_AUTHORISATION | SPACE_ORDER) => {
                 work.rrn_skip += 1;
                 self.log(out, Level::Alarm, space, "a reference number or authorisation code was taken".to_owned());
-                self.ask_issuer(work, out);
+                self.ask_payer(work, out);
+            }
+            GuardFailure::Taken { space, .. } if *space == SPACE_PAYMENT_CODE_USED => {
+                self.decide(work, Rule::PaymentCodeUsed.into(), None, out);
             }
             // Another terminal moved the card's PIN counter: the issuer must see the new count.
             GuardFailure::Taken { space, .. } if *space == SPACE_PIN_STEP => self.ask_issuer(work, out),
@@ -79,7 +84,12 @@ impl Acquirer {
                 let of_hold = decision.hold.as_ref().is_some_and(|hold| hold.account() == *account);
                 match decision.kind {
                     _ if of_hold => self.decide(work, Rule::AuthorisationClosed.into(), None, out),
-                    Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => {
+                    Kind::Void
+                    | Kind::InstalmentVoid
+                    | Kind::Refund
+                    | Kind::CompletionVoid
+                    | Kind::QrVoid
+                    | Kind::QrRefund => {
                         self.decide(work, Rule::NothingLeft.into(), None, out);
                     }
                     _ => self.refuse_by_issuer(work, issuer::Rule::Funds, out),
@@ -108,7 +118,30 @@ impl Acquirer {
                 Some(stored) => self.reverse_stored(work, undoing, &stored, Status::Standing, out),
                 None => self.abandon(work, "a stored intent cannot be read", out),
             },
+            GuardFailure::Taken { space: SPACE_ORDER_END, value, .. } => {
+                self.reverse_ended_order(work, undoing, OrderEnd::from_bytes(value), out);
+            }
             GuardFailure::Taken { .. } => self.abandon(work, "a posting stands already", out),
+        }
+    }
+
+    /// The buyer was faster than the reversal: what was paid is given back.
+    fn reverse_ended_order(
+        &mut self,
+        work: Box<Work>,
+        undoing: Undoing,
+        end: Result<OrderEnd, Malformed>,
+        out: &mut Output,
+    ) {
+        match end {
+            Ok(OrderEnd::Paid(payment)) => {
+                let (undo, issuer) = (Undo::Sale(payment.movement), Some(payment.issuer));
+                self.reverse(work, Undoing { undo, issuer, rule: Rule::Reversed, ..undoing }, out);
+            }
+            Ok(OrderEnd::Closed(_)) => {
+                self.reverse(work, Undoing { rule: Rule::ReversalNothingToDo, ..undoing }, out);
+            }
+            Err(_) => self.abandon(work, "an order's end cannot be read", out),
         }
     }
 }

@@ -19,7 +19,9 @@ mod incoming;
 mod instalments;
 mod machine_impl;
 mod management;
+mod order;
 mod policy;
+mod qr;
 mod record;
 mod respond;
 mod reversal;
@@ -35,14 +37,18 @@ pub use config::{HostConfig, INSTALMENTS_DEFAULT, KEY_OVERLAP_MS_DEFAULT, Parame
 pub use explain::explain;
 pub use incoming::{Unroutable, route};
 pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
+pub use order::{
+    ORDER_VALID_MS, Order, OrderEnd, OrderPayment, OrderRefused, SPACE_ORDER, SPACE_ORDER_END, order_code, refused_by,
+    voucher_code,
+};
 pub use policy::{
     AUTHORISATION_DAYS_DEFAULT, COMPLETION_PERCENT_DEFAULT, MerchantPolicy, Policies, PolicyError,
     REFUND_WINDOW_DAYS_DEFAULT, RuleUse, TIP_PERCENT_DEFAULT,
 };
 pub use record::{
     Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
-    NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored, TERMINAL_NUMBER_MAX,
-    Undo, Upload, UploadedEntry,
+    NAME_BYTES_MAX, NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored,
+    TERMINAL_NUMBER_MAX, Undo, Upload, UploadedEntry,
 };
 pub use rows::{
     SPACE_AUTHORISATION, SPACE_INTENT, SPACE_PAST, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows,

@@ -16,7 +16,7 @@ use machine::{Batch, Machine, MachineId, Tick};
 use risk::Screening;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use types::{CardToken, CivilTime, SecretBytes, TerminalId, TruncatedPan};
+use types::{CardToken, CivilTime, SecretBytes, TerminalId, TruncatedPan, WalletNumber};
 
 /// Requests of one terminal that wait behind the one in work; further ones are closed.
 pub const WAITING_REQUESTS_MAX: usize = 8;
@@ -59,6 +59,12 @@ pub(crate) enum Phase {
     FindingAuthorisation,
     /// The risk rules have their say: on what is in order, or on what this rule refuses already.
     Screening { refused: Option<Rule> },
+    /// A buyer's payment code is looked up.
+    FindingPaymentCode,
+    /// The wallet that pays or is paid back is looked up.
+    FindingWallet,
+    /// The end of an order is looked up.
+    FindingOrderEnd,
     /// The issuer decides.
     AskingIssuer,
     /// The balance is looked up.
@@ -69,6 +75,14 @@ pub(crate) enum Phase {
     MakingMac { record: Option<Box<Record>>, body: SecretBytes },
     /// Its record is on the way to the store.
     Appending,
+}
+
+impl Phase {
+    /// Whether an answer to [`Effect::Find`] is waited for.
+    fn is_look_up(&self) -> bool {
+        use Phase::{FindingAuthorisation, FindingCapture, FindingOrderEnd, FindingPaymentCode, FindingWallet};
+        matches!(self, FindingCapture | FindingAuthorisation | FindingPaymentCode | FindingWallet | FindingOrderEnd)
+    }
 }
 
 /// A request in work. It lives in memory only.
@@ -88,6 +102,8 @@ pub(crate) struct Work {
     pub account_faulty: bool,
     pub card: Option<OpenedCard>,
     pub original: Option<Original>,
+    /// The wallet that pays or is paid back.
+    pub wallet: Option<WalletNumber>,
     pub reply: Option<Box<IssuerReply>>,
     /// What the risk rules said, once they were asked.
     pub screening: Option<Screening>,
@@ -108,6 +124,7 @@ impl Work {
             account_faulty: false,
             card: None,
             original: None,
+            wallet: None,
             reply: None,
             screening: None,
             checks: Vec::new(),
@@ -271,12 +288,8 @@ impl Acquirer {
                 }
             }
             Event::Found { ticket, value } => {
-                let finding = |phase: &Phase| matches!(phase, Phase::FindingCapture | Phase::FindingAuthorisation);
-                let Some(work) = self.take_work(ticket, finding) else { return };
-                if matches!(work.phase, Phase::FindingAuthorisation) {
-                    self.take_authorisation(work, value, out);
-                } else {
-                    self.take_capture(work, value, out);
+                if let Some(work) = self.take_work(ticket, Phase::is_look_up) {
+                    self.take_found(work, value, out);
                 }
             }
             Event::Balance { ticket, balance_minor } => {
@@ -291,6 +304,16 @@ impl Acquirer {
             }
             Event::Appended(outcome) => self.appended(outcome, out),
             Event::Wake => self.wake(out),
+        }
+    }
+
+    fn take_found(&mut self, work: Box<Work>, value: Option<Vec<u8>>, out: &mut Output) {
+        match work.phase {
+            Phase::FindingAuthorisation => self.take_authorisation(work, value, out),
+            Phase::FindingPaymentCode => self.take_payment_code(work, value, out),
+            Phase::FindingWallet => self.take_wallet(work, value, out),
+            Phase::FindingOrderEnd => self.take_order_end(work, value, out),
+            _ => self.take_capture(work, value, out),
         }
     }
 

@@ -1,20 +1,25 @@
 //! What becomes durable. The first byte of a record is its kind and version; every released kind decodes for ever.
 
 use crate::checks::Checks;
+use crate::order::{Order, OrderPayment};
 use crate::state::State;
 use issuer::PinTries;
 use keys::{KeyBlock, TerminalMaster, WorkingKeys};
 use ledger::{BatchTotals, CardGroup, Hold, Intent, Movement};
 use risk::Screening;
 use types::{
-    Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, InstitutionId, MerchantId, ResponseCode,
-    Rrn, Stan, TerminalId, TruncatedPan,
+    Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, InstitutionId, MerchantId, PaymentCode,
+    ResponseCode, Rrn, Stan, TerminalId, TruncatedPan, WalletNumber,
 };
 
 /// Largest terminal number.
 pub const TERMINAL_NUMBER_MAX: u32 = 999_999;
 /// Longest name of a terminal in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Organisation of a wallet's payments (F63.1).
+const ORGANISATION_UNIONPAY: [u8; 3] = *b"CUP";
+/// The rule that an order's buyer decides by.
+const RULE_ORDER_PAID: &str = "order.paid";
 /// Longest content of a status upload, serial number or script result that is kept.
 pub const NOTE_BYTES_MAX: usize = 256;
 
@@ -66,6 +71,14 @@ pub enum Kind {
     Instalment,
     /// 分期消费撤销.
     InstalmentVoid,
+    /// 扫码消费: the shop scans the buyer's code.
+    QrSale,
+    /// 扫码下单: the buyer scans the code of an order that the shop shows.
+    QrOrder,
+    /// 扫码撤销.
+    QrVoid,
+    /// 扫码退货.
+    QrRefund,
 }
 
 impl Kind {
@@ -85,6 +98,10 @@ impl Kind {
             Kind::TipAdjustment => "tip",
             Kind::Instalment => "instalment sale",
             Kind::InstalmentVoid => "instalment void",
+            Kind::QrSale => "QR sale",
+            Kind::QrOrder => "QR order",
+            Kind::QrVoid => "QR void",
+            Kind::QrRefund => "QR refund",
         }
     }
 
@@ -103,12 +120,17 @@ impl Kind {
         self == Kind::PreAuthorisation || self.ends_authorisation()
     }
 
-    /// Whether it comes again until it is decided and is never reversed.
-    pub fn is_notice(self) -> bool {
-        matches!(self, Kind::Refund | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment)
+    /// Whether a wallet stands behind it, and no card.
+    pub fn is_qr(self) -> bool {
+        matches!(self, Kind::QrSale | Kind::QrOrder | Kind::QrVoid | Kind::QrRefund)
     }
 
-    /// Whether it sells: what a void or a tip may name.
+    /// Whether it comes again until it is decided and is never reversed.
+    pub fn is_notice(self) -> bool {
+        matches!(self, Kind::Refund | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment | Kind::QrRefund)
+    }
+
+    /// Whether a card sells by it: what a card's void or a tip may name.
     pub fn is_sale(self) -> bool {
         matches!(self, Kind::Sale | Kind::OfflineSale)
     }
@@ -121,8 +143,15 @@ impl Kind {
             | Kind::CompletionNotice
             | Kind::OfflineSale
             | Kind::TipAdjustment
-            | Kind::Instalment => Some(Side::Debit),
-            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            | Kind::Instalment
+            | Kind::QrSale
+            | Kind::QrOrder => Some(Side::Debit),
+            Kind::Void
+            | Kind::InstalmentVoid
+            | Kind::Refund
+            | Kind::CompletionVoid
+            | Kind::QrVoid
+            | Kind::QrRefund => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }
@@ -150,7 +179,7 @@ pub struct Identity {
     pub original_rrn: Option<[u8; 12]>,
     /// F38.
     pub authorisation_code: Option<[u8; 6]>,
-    /// F61, digits.
+    /// F61, digits; of a QR payment the code in F59 behind them.
     pub original: Vec<u8>,
 }
 
@@ -173,6 +202,17 @@ pub struct Answer {
     pub issuer: Option<InstitutionId>,
     /// F54: the available balance in minor units.
     pub balance_minor: Option<i64>,
+}
+
+/// What a QR payment has in a card's place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QrPayment {
+    /// The buyer's code that was scanned, or the order's code that is shown.
+    pub code: PaymentCode,
+    /// Who pays, once that is known.
+    pub wallet: Option<WalletNumber>,
+    /// Until when an order may be paid, Unix milliseconds.
+    pub expires_ms: u64,
 }
 
 /// A decision on a transaction.
@@ -212,9 +252,49 @@ pub struct Decision {
     pub wall_ms: u64,
     /// What the risk rules said; none where they are not in use.
     pub screening: Option<Screening>,
+    /// Of a QR sale or order.
+    pub qr: Option<QrPayment>,
 }
 
 impl Decision {
+    /// Whether the buyer has still to pay: neither yes nor no.
+    pub fn awaits_payer(&self) -> bool {
+        self.qr.is_some() && self.answer.response_code == ResponseCode::IN_PROGRESS
+    }
+
+    /// The card that pays, or what stands for the wallet in a card's place.
+    pub(crate) fn payer(&self) -> Option<CardToken> {
+        let wallet = self.qr.as_ref().and_then(|qr| qr.wallet);
+        self.identity.card.or(wallet.map(|wallet| issuer::wallet::wallet_token(wallet)))
+    }
+
+    /// The order is written down as any order is.
+    pub(crate) fn order(&self) -> Option<(PaymentCode, Order)> {
+        let qr = self.qr.as_ref().filter(|_| self.awaits_payer())?;
+        let order = Order {
+            sale: self.intent,
+            amount: self.amount,
+            wallet: qr.wallet,
+            rrn: self.answer.rrn,
+            at: self.answer.at,
+            wall_ms: self.wall_ms,
+            expires_ms: qr.expires_ms,
+        };
+        Some((qr.code, order))
+    }
+
+    /// The buyer has paid: from now on it is an approved sale.
+    pub(crate) fn take_payment(&mut self, payment: &OrderPayment) {
+        self.answer.response_code = ResponseCode::APPROVED;
+        self.answer.issuer = Some(payment.issuer);
+        self.answer.organisation = ORGANISATION_UNIONPAY;
+        self.movement = Some(payment.movement.clone());
+        self.rule = RULE_ORDER_PAID.to_owned();
+        if let Some(qr) = &mut self.qr {
+            qr.wallet = Some(payment.wallet);
+        }
+    }
+
     /// Whether it was approved.
     pub fn is_approved(&self) -> bool {
         self.answer.response_code.is_approval()
@@ -234,6 +314,8 @@ pub enum Undo {
     Release(Hold),
     /// Gives a completion back and lets its hold stand again.
     Completion(Movement, Hold),
+    /// Closes an order that waits for its buyer.
+    Order(PaymentCode),
     /// Nothing: the original moved no money, or is undone already.
     Nothing,
     /// The original is unknown; it is refused should it still come.
@@ -442,6 +524,22 @@ pub enum Record {
         /// Whether it is released with this record; otherwise it was gone already.
         released: bool,
     },
+    /// The host learnt that the buyer has paid an order. The money moved with the buyer's payment.
+    OrderPaid {
+        /// The message that made the order.
+        sale: Intent,
+        /// The payment.
+        payment: Box<OrderPayment>,
+    },
+    /// A terminal asked what became of a QR payment.
+    Queried {
+        /// The payment.
+        original: Intent,
+        /// F11 of the query.
+        stan: Option<Stan>,
+        /// F39 of the answer: the payment's state.
+        response_code: ResponseCode,
+    },
     /// The machine's whole state.
     Snapshot(Box<State>),
 }
@@ -470,6 +568,8 @@ impl Record {
             Record::BatchClosed(_) => "batch closed",
             Record::MasterKeyReplaced { .. } => "master key replaced",
             Record::HoldExpired { .. } => "hold expired",
+            Record::OrderPaid { .. } => "order paid",
+            Record::Queried { .. } => "queried",
             Record::Snapshot(_) => "snapshot",
         }
     }

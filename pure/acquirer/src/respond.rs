@@ -3,7 +3,8 @@
 use crate::config::HostConfig;
 use crate::incoming::Incoming;
 use crate::instalments::plan;
-use crate::record::Answer;
+use crate::qr;
+use crate::record::{Answer, Kind};
 use iso8583::unionpay::{Balance, Body, Institutions, MessageKind};
 use tlv::{Builder, tags};
 use types::{CivilTime, LocalTime, ResponseCode, Rrn, SecretBytes};
@@ -68,7 +69,21 @@ pub(crate) fn financial(incoming: &Incoming, config: &HostConfig, answer: &Answe
     if answer.response_code.is_approval() && incoming.kind != MessageKind::Reversal {
         body.f63 = Some(answer.organisation.to_vec());
     }
+    if let Some(kind) = qr_kind(incoming.kind) {
+        body.custom = qr::answered_field(kind, answer);
+    }
     body
+}
+
+/// The kinds whose answers carry F59. A query is answered as the payment that it is about.
+fn qr_kind(kind: MessageKind) -> Option<Kind> {
+    match kind {
+        MessageKind::QrSale | MessageKind::QrQuery => Some(Kind::QrSale),
+        MessageKind::QrOrder => Some(Kind::QrOrder),
+        MessageKind::QrVoid => Some(Kind::QrVoid),
+        MessageKind::QrRefund => Some(Kind::QrRefund),
+        _ => None,
+    }
 }
 
 fn add_institutions(body: &mut Body, config: &HostConfig, answer: &Answer) {

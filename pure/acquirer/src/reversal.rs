@@ -110,12 +110,17 @@ impl Acquirer {
 
 /// What undoing a decided transaction takes.
 fn undo(decision: &Decision, status: Status) -> (Undo, Rule) {
+    if let Some((code, _)) = decision.order().filter(|_| status == Status::Standing) {
+        return (Undo::Order(code), Rule::Reversed);
+    }
     if status != Status::Standing || !decision.is_approved() {
         return (Undo::Nothing, Rule::ReversalNothingToDo);
     }
     let undo = match (decision.kind, decision.movement.clone(), decision.hold.clone()) {
-        (Kind::Sale | Kind::Instalment, Some(movement), _) => Undo::Sale(movement),
-        (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid, Some(movement), _) => Undo::Void(movement),
+        (Kind::Sale | Kind::Instalment | Kind::QrSale | Kind::QrOrder, Some(movement), _) => Undo::Sale(movement),
+        (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid, Some(movement), _) => {
+            Undo::Void(movement)
+        }
         (Kind::PreAuthorisation, _, Some(hold)) => Undo::Hold(hold),
         (Kind::PreAuthorisationVoid, _, Some(hold)) => Undo::Release(hold),
         (Kind::Completion, Some(movement), Some(hold)) => Undo::Completion(movement, hold),

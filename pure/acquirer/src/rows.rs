@@ -1,7 +1,9 @@
 //! What a store keeps beside the records: a pure projection of each record.
 
+use crate::order::{OrderEnd, end_row};
 use crate::record::{Authorisation, Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
 use crate::screening::{past_of_decision, past_of_reversal};
+use issuer::wallet::{SPACE_PAYMENT_CODE_USED, payment_code_key};
 use issuer::{SPACE_ATC, pin_try_rows};
 use ledger::{Hold, Intent, Movement, balance_guard, capture_guard, hold_guard};
 use machine::store::Row;
@@ -63,6 +65,7 @@ fn decision_rows(decision: &Decision) -> Vec<Row> {
         rows.push(Row::Unique { space: SPACE_ATC, key: key.clone(), value: decision.intent.key() });
     }
     rows.extend(hold_rows(decision));
+    rows.extend(qr_rows(decision));
     rows.extend(movement_rows(decision));
     // A host without rules keeps no past.
     if decision.screening.is_some() {
@@ -75,6 +78,18 @@ fn past_rows(past: &Past) -> impl Iterator<Item = Row> {
     let value = past.to_bytes();
     let keys = Scope::ALL.into_iter().filter_map(|scope| past_key(scope, past));
     keys.map(move |key| Row::Put { space: SPACE_PAST, key, value: value.clone() })
+}
+
+/// A buyer's code pays once; an order is written down under its code.
+fn qr_rows(decision: &Decision) -> Vec<Row> {
+    let Some(qr) = decision.qr.as_ref().filter(|_| decision.is_approved() || decision.awaits_payer()) else {
+        return Vec::new();
+    };
+    let used =
+        Row::Unique { space: SPACE_PAYMENT_CODE_USED, key: payment_code_key(&qr.code), value: decision.intent.key() };
+    let scanned = (decision.kind == Kind::QrSale).then_some(used);
+    let order = decision.order().map(|(code, order)| order.row(&code));
+    scanned.into_iter().chain(order).collect()
 }
 
 /// A hold is placed against the card's balance and ends once.
@@ -119,7 +134,7 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
     let Some(movement) = &decision.movement else { return Vec::new() };
     let currency = movement.amount.currency();
     match decision.kind {
-        Kind::Sale | Kind::Instalment => {
+        Kind::Sale | Kind::Instalment | Kind::QrSale | Kind::QrOrder => {
             let mut rows =
                 vec![movement.sale().into_row(), balance_guard(movement.funds.clone(), currency, decision.floor_minor)];
             rows.extend(capture_row(decision));
@@ -133,10 +148,10 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
             capture_guard(&movement.sale, currency),
         ],
         Kind::Completion | Kind::CompletionNotice => completion_rows(decision, movement),
-        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => {
+        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid => {
             vec![movement.void(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
         }
-        Kind::Refund => {
+        Kind::Refund | Kind::QrRefund => {
             vec![movement.refund(&decision.intent).into_row(), capture_guard(&movement.sale, currency)]
         }
         Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => Vec::new(),
@@ -146,7 +161,7 @@ fn movement_rows(decision: &Decision) -> Vec<Row> {
 fn capture_row(decision: &Decision) -> Option<Row> {
     let capture = Capture {
         movement: decision.movement.clone()?,
-        card: decision.identity.card?,
+        card: decision.payer()?,
         at: decision.answer.at,
         wall_ms: decision.wall_ms,
     };
@@ -173,6 +188,7 @@ fn reversal_rows(reversal: &Reversal) -> Vec<Row> {
             rows.push(hold.reinstatement(&reversal.intent).into_row());
             rows.push(capture_guard(&movement.sale, movement.amount.currency()));
         }
+        Undo::Order(code) => rows.push(end_row(code, &OrderEnd::Closed(reversal.intent))),
         Undo::Nothing => {}
         Undo::Tombstone => rows.push(intent_row(&reversal.original, &Stored::Tombstone(reversal.intent))),
     }

@@ -105,6 +105,20 @@ rules! {
     RiskFrequency = b"65" "risk.frequency",
     /// Less is left of the capture than is to be given back.
     NothingLeft = b"64" "capture.nothing-left",
+    /// No wallet's owner was given this payment code.
+    PaymentCodeUnknown = b"14" "payment-code.unknown",
+    /// The payment code's minute is over.
+    PaymentCodeExpired = b"54" "payment-code.expired",
+    /// The payment code has paid already, or waits for its owner's word.
+    PaymentCodeUsed = b"63" "payment-code.used",
+    /// There is no such wallet.
+    WalletUnknown = b"14" "wallet.unknown",
+    /// The voucher code is of another payment.
+    OtherVoucher = b"25" "original.other-voucher",
+    /// The buyer has still to pay.
+    AwaitingPayer = b"09" "order.awaiting-payer",
+    /// An order of the batch still waits for its buyer: the terminal must query or reverse it.
+    OrderOpen = b"09" "batch.order-open",
     /// The reversal names another transaction than the one under its identity.
     ReversalDiffers = b"94" "reversal.different-content",
     /// This kind of transaction is not reversed.

@@ -141,6 +141,10 @@ impl Acquirer {
         let (Ok(totals), true) = (self.state.totals(), batch == self.state.open_batch()) else {
             return self.refuse_without_mac(work, Rule::WrongBatch, out);
         };
+        if self.state.awaits_payer() {
+            // Whether it counts is not decided yet.
+            return self.refuse_without_mac(work, Rule::OrderOpen, out);
+        }
         let close = BatchClose {
             batch,
             stan,

@@ -1,5 +1,6 @@
 //! What a machine remembers: exactly what replaying its records gives.
 
+use crate::order::OrderPayment;
 use crate::record::{
     BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice,
     SerialClaim, Side, Stored, Undo,
@@ -137,6 +138,14 @@ impl State {
         })
     }
 
+    /// Whether an order of the open batch still waits for its buyer.
+    pub fn awaits_payer(&self) -> bool {
+        self.open.values().any(|entry| match &entry.stored {
+            Stored::Decision(decision) => entry.status == Status::Standing && decision.awaits_payer(),
+            _ => false,
+        })
+    }
+
     /// Approved pre-authorisations of the open batch: not counted, but their certificates are uploaded.
     pub fn authorised(&self) -> impl Iterator<Item = &Decision> {
         self.open.values().filter_map(|entry| match &entry.stored {
@@ -208,6 +217,8 @@ impl State {
             Record::HoldExpired { hold, .. } => {
                 self.holds.remove(&hold.authorisation);
             }
+            Record::OrderPaid { sale, payment } => self.apply_order_payment(sale, payment),
+            Record::Queried { .. } => {}
             Record::Compared(comparison) => {
                 self.note(&comparison.rrn);
                 self.comparison = Some(*comparison);
@@ -265,7 +276,7 @@ impl State {
         }
         let ended = Status::Voided(decision.intent.stan);
         match (decision.kind, &decision.movement, &decision.hold) {
-            (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid, Some(movement), _) => {
+            (Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid, Some(movement), _) => {
                 self.set_status(&movement.sale, ended)
             }
             (kind, _, Some(hold)) if kind.ends_authorisation() => self.set_hold_status(&decision.intent, hold, ended),
@@ -273,6 +284,16 @@ impl State {
         }
         let key = (decision.intent.class, decision.intent.stan);
         self.remember(key, Stored::Decision(decision));
+    }
+
+    /// The sale counts from now on.
+    fn apply_order_payment(&mut self, sale: &Intent, payment: &OrderPayment) {
+        let here = sale.batch == self.open_batch();
+        let entry = self.open.get_mut(&(sale.class, sale.stan)).filter(|_| here);
+        if let Some(Entry { stored: Stored::Decision(decision), .. }) = entry {
+            decision.take_payment(payment);
+            self.comparison = None;
+        }
     }
 
     fn apply_reversal(&mut self, reversal: Box<Reversal>) {
@@ -287,7 +308,7 @@ impl State {
         }
         let original = reversal.original;
         match &reversal.undo {
-            Undo::Sale(_) | Undo::Hold(_) => self.set_status(&original, Status::Reversed),
+            Undo::Sale(_) | Undo::Hold(_) | Undo::Order(_) => self.set_status(&original, Status::Reversed),
             Undo::Void(movement) => {
                 self.set_status(&original, Status::Reversed);
                 self.set_status(&movement.sale, Status::Standing);

@@ -13,7 +13,7 @@ use tlv::{Builder, tags};
 use types::{AuthorisationCode, InstitutionId, Rrn};
 
 /// Organisation named when no card file says another.
-const ORGANISATION_DEFAULT: [u8; 3] = *b"CUP";
+pub(crate) const ORGANISATION_DEFAULT: [u8; 3] = *b"CUP";
 
 /// The issuer itself.
 #[derive(Clone, PartialEq, Eq, Debug)]

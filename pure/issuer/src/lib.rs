@@ -1,7 +1,7 @@
 //! The built-in issuer, behind the boundary an outside network link will use.
 //!
 //! *Duty*: from an [`IssuerRequest`] and the card's file to an [`IssuerReply`]: status, expiry, limits, PIN, cryptogram,
-//! issuer scripts. *Knows*: card files ([`CardFile`]) and the words to the key service. *Never*: a clear key, PIN or
+//! issuer scripts; and of a wallet, which pays by QR code ([`wallet`]). *Knows*: card files ([`CardFile`]) and the words to the key service. *Never*: a clear key, PIN or
 //! PAN; a balance (the reply names the account and its floor, the store guards it inside the append); a record of its
 //! own (PIN tries and used ATCs leave with the reply and are written with the acquirer's decision).
 //! *Start here*: [`Conversation`], then [`rule::Rule`], the one table from reason to response code.
@@ -13,6 +13,7 @@ mod reply;
 mod request;
 pub mod rule;
 mod script;
+pub mod wallet;
 
 pub use card_file::{CardFile, CardStatus, EntryModes, PIN_TRY_LIMIT_DEFAULT, PinFile, PinTries, Scheme, card_rows};
 pub use chip::{ChipData, ChipFault};
@@ -21,6 +22,7 @@ pub use reply::{Funds, IssuerReply, pin_try_rows};
 pub use request::{Entry, IssuerRequest, Operation, PinBlock};
 pub use rule::Rule;
 pub use script::CardScript;
+pub use wallet::{GivenCode, WalletFile, WalletQuestion};
 
 /// Space of card files in the store; the key is the card token.
 pub const SPACE_CARD: &str = "card";

@@ -2,13 +2,15 @@
 
 use crate::intent::Intent;
 use machine::store::AccountName;
-use types::{CardToken, MerchantId};
+use types::{CardToken, MerchantId, WalletNumber};
 
 /// An account of the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Account {
     /// A cardholder at the built-in issuer.
     Card(CardToken),
+    /// A wallet at the built-in issuer.
+    Wallet(WalletNumber),
     /// What is owed to a merchant.
     MerchantPayable(MerchantId),
     /// What a merchant is to be paid of batches that are settled.
@@ -30,6 +32,7 @@ impl Account {
     pub fn name(&self) -> AccountName {
         let name = match self {
             Account::Card(token) => format!("card/{token}"),
+            Account::Wallet(wallet) => format!("wallet/{wallet}"),
             Account::MerchantPayable(merchant) => format!("merchant/{}/payable", escaped(merchant.bytes())),
             Account::MerchantPayout(merchant) => format!("merchant/{}/payout", escaped(merchant.bytes())),
             Account::AcquirerFees => "acquirer/fees".to_owned(),

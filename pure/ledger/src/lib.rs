@@ -9,6 +9,7 @@
 //! | account | balance means |
 //! |---|---|
 //! | `card/TOKEN` | the cardholder's money at the built-in issuer; a credit limit is a negative floor |
+//! | `wallet/NUMBER` | the same of a wallet, which pays by QR code |
 //! | `merchant/ID/payable` | what the acquirer owes the merchant |
 //! | `merchant/ID/payout` | what a merchant is to be paid of batches that are settled |
 //! | `acquirer/fees` | what merchants were charged |
@@ -37,7 +38,7 @@ pub use fee::{
 pub use hold::{Hold, hold_guard};
 pub use intent::{Intent, MessageClass};
 pub use net::{NetPosition, NetTooLarge, PayoutLine, read_payout, write_payout};
-pub use posting::{Movement, Posting, balance_guard, capture_guard, funding};
+pub use posting::{Movement, Posting, account_funding, balance_guard, capture_guard, funding};
 pub use reconcile::{Difference, DifferenceClass, reconcile};
 pub use sheet::{SHEET_LINE_BYTES_MAX, SHEET_RECORDS_MAX, SheetError, SheetHead};
 pub use totals::{BatchTotals, CardGroup, GroupComparison, GroupTotals, TOTAL_COUNT_MAX, TOTAL_MINOR_MAX, TotalsFull};

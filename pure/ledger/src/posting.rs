@@ -135,8 +135,13 @@ pub fn capture_guard(sale: &Intent, currency: Currency) -> Row {
 
 /// Puts money on a card (or takes it off); `id` names the posting.
 pub fn funding(id: String, card: CardToken, delta_minor: i64, currency: Currency) -> Posting {
+    account_funding(id, Account::Card(card), delta_minor, currency)
+}
+
+/// Puts money on an account of the issuer (or takes it off); `id` names the posting.
+pub fn account_funding(id: String, account: Account, delta_minor: i64, currency: Currency) -> Posting {
     let leg = |account: Account, delta_minor: i64| Leg { account: account.name(), delta_minor, currency };
-    Posting::new(id, vec![leg(Account::Card(card), delta_minor), leg(Account::IssuerFunding, -delta_minor)])
+    Posting::new(id, vec![leg(account, delta_minor), leg(Account::IssuerFunding, -delta_minor)])
 }
 
 #[cfg(test)]

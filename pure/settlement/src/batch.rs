@@ -1,6 +1,6 @@
 //! Closed batches as a terminal's journal at the host tells them.
 
-use acquirer::{BatchClose, Decision, Kind, Record, Reversal, Undo};
+use acquirer::{BatchClose, Decision, Kind, OrderPayment, Record, Reversal, Undo};
 use ledger::{CardGroup, ClearingKind, ClearingStatus, Intent, Movement};
 use types::{MerchantId, Rrn, TruncatedPan};
 
@@ -59,6 +59,7 @@ impl BatchReader {
             Record::Decided(decision) if decision.kind == Kind::TipAdjustment => self.adjust(decision),
             Record::Decided(decision) => self.items.extend(item(decision)),
             Record::Reversed(reversal) => self.undo(reversal),
+            Record::OrderPaid { sale, payment } => self.pay(sale, payment),
             Record::BatchClosed(close) => {
                 let (items, late) = (core::mem::take(&mut self.items), core::mem::take(&mut self.late));
                 return Some(ClosedBatch { close: (**close).clone(), sequence, items, late });
@@ -76,12 +77,20 @@ impl BatchReader {
         sale.movement = sale.movement.take().map(|movement| Movement { amount: decision.amount, ..movement });
     }
 
+    /// What waited for its buyer is a sale from now on.
+    fn pay(&mut self, sale: &Intent, payment: &OrderPayment) {
+        if let Some(item) = self.items.iter_mut().find(|item| item.intent == *sale) {
+            item.status = ClearingStatus::Approved;
+            item.movement = Some(payment.movement.clone());
+        }
+    }
+
     fn undo(&mut self, reversal: &Reversal) {
         let (movement, given_back) = match &reversal.undo {
             Undo::Sale(movement) | Undo::Completion(movement, _) => (movement, ClearingKind::Refund),
             // A void that is undone is a sale that stands again.
             Undo::Void(movement) => (movement, ClearingKind::Sale),
-            Undo::Hold(_) | Undo::Release(_) | Undo::Nothing | Undo::Tombstone => return,
+            Undo::Hold(_) | Undo::Release(_) | Undo::Order(_) | Undo::Nothing | Undo::Tombstone => return,
         };
         let standing = self.items.iter_mut().find(|item| item.intent == reversal.original);
         if let Some(item) = standing {
@@ -107,8 +116,9 @@ fn item(decision: &Decision) -> Option<Item> {
         Kind::Sale | Kind::Instalment | Kind::OfflineSale | Kind::Completion | Kind::CompletionNotice => {
             ClearingKind::Sale
         }
-        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => ClearingKind::Void,
-        Kind::Refund => ClearingKind::Refund,
+        Kind::QrSale | Kind::QrOrder => ClearingKind::Sale,
+        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid => ClearingKind::Void,
+        Kind::Refund | Kind::QrRefund => ClearingKind::Refund,
         Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid | Kind::TipAdjustment => return None,
     };
     Some(Item {

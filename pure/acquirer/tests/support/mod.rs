@@ -17,7 +17,7 @@ use machine::{Batch, Durable, Machine, MachineId, Tick};
 use risk::{History, Past, Question, RuleSet, past_range};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use types::{CardToken, Currency, InstitutionId, MerchantId, Pan, ResponseCode, SecretBytes, TerminalId};
+use types::{CardToken, CivilTime, Currency, InstitutionId, MerchantId, Pan, ResponseCode, SecretBytes, TerminalId};
 
 pub const PAN: &str = "6222620000001001001";
 pub const OTHER_PAN: &str = "6217850000002002009";
@@ -342,6 +342,11 @@ impl Host {
             conflicts: 0,
             guard_failures: 0,
         }
+    }
+
+    /// The host's time.
+    pub fn civil(&self) -> CivilTime {
+        CivilTime::from_unix_ms(self.now.wall_ms, CivilTime::CHINA_OFFSET_MINUTES)
     }
 
     fn machine(&mut self, store: &mut MemoryStore, terminal: TerminalId) -> &mut Acquirer {
