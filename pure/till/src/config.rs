@@ -14,6 +14,12 @@ pub mod limits {
     pub const FINISH_TIMEOUT_MS: u64 = 30_000;
     /// Default wait for the cashier's answer to a question in milliseconds.
     pub const OPERATOR_TIMEOUT_MS: u64 = 60_000;
+    /// Default pause between two queries of a QR payment, in milliseconds (D38).
+    pub const QR_QUERY_MS: u64 = 5_000;
+    /// Queries after which a scanned code is given up (D38).
+    pub const QR_SALE_QUERIES_MAX: u16 = 12;
+    /// Queries after which a shown code is given up: a buyer needs longer to scan one than to be asked on the phone.
+    pub const QR_ORDER_QUERIES_MAX: u16 = 24;
     /// Default pause between two attempts at what is pending, in milliseconds.
     pub const PENDING_RETRY_MS: u64 = 20_000;
     /// Default number of sends of a reversal or notice on one occasion (tag 23).
@@ -86,6 +92,8 @@ pub struct Timeouts {
     pub operator_ms: u64,
     /// Between two attempts at what is pending.
     pub pending_retry_ms: u64,
+    /// Between two queries of a QR payment.
+    pub qr_query_ms: u64,
 }
 
 impl Default for Timeouts {
@@ -97,6 +105,7 @@ impl Default for Timeouts {
             finish_ms: limits::FINISH_TIMEOUT_MS,
             operator_ms: limits::OPERATOR_TIMEOUT_MS,
             pending_retry_ms: limits::PENDING_RETRY_MS,
+            qr_query_ms: limits::QR_QUERY_MS,
         }
     }
 }

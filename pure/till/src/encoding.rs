@@ -64,6 +64,7 @@ encode_enum!(TransactionKind, "a transaction kind" {
     Sale = 1, Void = 2, Refund = 3, Balance = 4,
     PreAuthorisation = 5, PreAuthorisationVoid = 6, Completion = 7, CompletionVoid = 8, CompletionNotice = 9,
     OfflineSale = 20, TipAdjustment = 21, Instalment = 22, InstalmentVoid = 23,
+    QrSale = 40, QrOrder = 41, QrVoid = 42, QrRefund = 43,
 });
 encode_enum!(TransactionStatus, "a transaction status" {
     Sent = 1, Approved = 2, Declined = 3, Cancelled = 4, Reversing = 5, Reversed = 6, Queued = 7,

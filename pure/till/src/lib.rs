@@ -21,6 +21,7 @@ mod payment;
 mod pending;
 mod plainly;
 mod plan;
+mod qr;
 pub mod receipt;
 mod record;
 pub mod response;

@@ -13,7 +13,7 @@ use crate::wire::Wire;
 use crate::words::{Effect, Event, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
 use machine::wire::{Encode, Malformed};
 use machine::{Batch, Machine, MachineId, Tick};
-use pedlink::{PedCommand, PedReply, ResponseSummary, TraceLine};
+use pedlink::{CardSummary, CustomData, PedCommand, PedReply, ResponseSummary, TraceLine};
 use types::{Amount, BatchNumber, CivilTime, Stan};
 
 /// Records without a snapshot after which an empty batch is taken as the occasion for one.
@@ -74,6 +74,10 @@ pub(crate) struct PaymentGoal {
     pub tip: Option<Amount>,
     /// How many instalments an instalment sale has.
     pub instalments: Option<u8>,
+    /// What stands in a card's place, if a code does.
+    pub payer: Option<CardSummary>,
+    /// F59.
+    pub custom: Option<CustomData>,
 }
 
 impl Goal {
@@ -109,6 +113,10 @@ impl TransactionKind {
             TransactionKind::TipAdjustment => Operation::TipAdjustment,
             TransactionKind::Instalment => Operation::Instalment,
             TransactionKind::InstalmentVoid => Operation::Void,
+            kind @ (TransactionKind::QrSale
+            | TransactionKind::QrOrder
+            | TransactionKind::QrVoid
+            | TransactionKind::QrRefund) => Operation::of_qr(kind),
         }
     }
 }
@@ -188,6 +196,7 @@ pub(crate) enum Activity {
     PedStatus,
     ReadingCard,
     Confirming,
+    AwaitingPayer,
     LeavingCard { then: AfterCard },
     Wire(Box<Wire>),
     LoadingKeys { answer: Box<ResponseSummary> },
@@ -517,6 +526,7 @@ impl Till {
         match self.idle() {
             Activity::Idle => {}
             Activity::Confirming => self.decline_duplicate(turn, "gave no answer in time"),
+            Activity::AwaitingPayer => self.query_payer(turn),
             Activity::Wire(wire) => self.wire_timed_out(turn, *wire),
             Activity::ReadingCard => self.give_up_card(turn),
             Activity::FinishingCard { ending, trace } => {

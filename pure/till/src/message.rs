@@ -1,10 +1,11 @@
 //! The public fields of every message, as the dialect wants them (unionpay-pos §3), and what its answer must look like (§1.5).
 
 use crate::config::Config;
+use crate::qr;
 use crate::settlement::{Settlement, UploadItem, UploadKind, UploadProgress};
 use crate::state::State;
 use crate::transaction::{PendingReversal, ScriptNotice, Transaction, TransactionKind};
-use pedlink::{AccountPart, ChipData, Expected, FrameTemplate};
+use pedlink::{AccountPart, ChipData, CustomData, Expected, FrameTemplate};
 use types::{Amount, AuthorisationCode, BatchNumber, ResponseCode, Rrn, Stan};
 
 /// A message ready for the PED.
@@ -14,6 +15,12 @@ pub(crate) struct Request {
     pub account: AccountPart,
     pub expected: Expected,
 }
+
+/// F3 of an order that the buyer scans, and of a query (docs/wire/qr-payments.md).
+const QR_ORDER: &str = "710000";
+const QR_QUERY: &str = "730000";
+/// F60.1 of a query.
+const QR_QUERY_TYPE: &str = "60";
 
 /// Network management codes (F60.3).
 pub(crate) mod network {
@@ -79,6 +86,8 @@ fn blank(config: &Config, header: &str, mti: &str, private_60: String) -> FrameT
         private_62: None,
         private_63: None,
         with_mac: false,
+        entry_mode: None,
+        custom: None,
     }
 }
 
@@ -165,6 +174,8 @@ pub(crate) struct Payment {
     pub tip: Option<Amount>,
     /// F62 of an instalment sale: how many.
     pub instalments: Option<u8>,
+    /// F59.
+    pub custom: Option<CustomData>,
 }
 
 /// The public fields of a payment (§3.2 columns SAL, BAL, VOI, REF, PA, PAV, PC, PCN, PCV, OFS, ADJ).
@@ -183,6 +194,10 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         TransactionKind::TipAdjustment => ("0220", "000000", "34"),
         TransactionKind::Instalment => ("0200", "000000", "22"),
         TransactionKind::InstalmentVoid => ("0200", "200000", "23"),
+        TransactionKind::QrSale => ("0200", "000000", "22"),
+        TransactionKind::QrOrder => ("0200", QR_ORDER, "22"),
+        TransactionKind::QrVoid => ("0200", "200000", "23"),
+        TransactionKind::QrRefund => ("0220", "200000", "25"),
     };
     let condition = match payment.kind {
         TransactionKind::Instalment | TransactionKind::InstalmentVoid => "64",
@@ -203,8 +218,28 @@ pub(crate) fn payment(config: &Config, payment: &Payment) -> FrameTemplate {
         original_61: payment.original_61.clone(),
         private_63: payment.kind.is_notice().then(organisation),
         with_mac: true,
+        entry_mode: payment.kind.is_qr().then(|| qr::ENTRY_MODE.to_owned()),
+        custom: payment.custom.clone(),
         ..blank(config, &config.header_card, mti, financial_60(type_code, payment.batch))
     }
+}
+
+/// Row 39: what became of a QR payment? F39 of the answer says so, under the payment's own reference number.
+pub(crate) fn qr_query(config: &Config, of: &Transaction, stan: Stan, custom: Option<CustomData>) -> Request {
+    let template = FrameTemplate {
+        processing_code: Some(QR_QUERY.to_owned()),
+        currency: of.template.currency,
+        stan: Some(stan),
+        condition_code: of.template.condition_code.clone(),
+        original_61: Some(format!("{}{}{}", of.batch, of.stan, of.mmdd())),
+        with_mac: true,
+        entry_mode: Some(qr::ENTRY_MODE.to_owned()),
+        custom,
+        ..blank(config, &config.header_card, "0200", financial_60(QR_QUERY_TYPE, of.batch))
+    };
+    let mut request = without_account(template);
+    request.expected.amount = Some(of.amount);
+    request
 }
 
 /// What the answer to a payment must look like.

@@ -2,6 +2,7 @@
 
 use crate::config::limits::PROOF_BYTES_MAX;
 use crate::machine::{Activity, Goal, PaymentGoal, Till, Turn};
+use crate::qr;
 use crate::receipt::{Receipt, SettlementReceipt};
 use crate::record::Record;
 use crate::settlement::Totals;
@@ -13,6 +14,9 @@ use crate::words::{
     TransactionOutcome,
 };
 use types::{Amount, LocalDate, Rrn, Stan};
+
+/// Digits of a payment voucher (F59 A4).
+const VOUCHER_CODE_DIGITS: usize = 20;
 
 impl OperatorCommand {
     /// What its outcome will be about.
@@ -29,6 +33,9 @@ impl OperatorCommand {
             OperatorCommand::VoidCompletion { .. } => Operation::CompletionVoid,
             OperatorCommand::Tip { .. } => Operation::TipAdjustment,
             OperatorCommand::SellByInstalments { .. } => Operation::Instalment,
+            OperatorCommand::QrSale { .. } => Operation::QrSale,
+            OperatorCommand::QrOrder { .. } => Operation::QrOrder,
+            OperatorCommand::QrRefund { .. } => Operation::Refund,
             OperatorCommand::Balance => Operation::Balance,
             OperatorCommand::Settle => Operation::Settlement,
             OperatorCommand::SignOff => Operation::SignOff,
@@ -75,6 +82,7 @@ impl Till {
                 self.idle();
                 self.decline_duplicate(turn, "said no");
             }
+            Activity::AwaitingPayer | Activity::Wire(_) => self.cancel_payer(turn),
             _ => {}
         }
     }
@@ -110,12 +118,23 @@ impl Till {
             OperatorCommand::Balance => Amount::from_minor(0, self.config.currency)
                 .map(|zero| plain_goal(Kind::Balance, zero))
                 .ok_or_else(Text::default),
-            OperatorCommand::Void { stan } => self.void_goal(Kind::Void, stan),
+            OperatorCommand::Void { stan } => self.void_goal(self.kind_of_void(stan), stan),
             OperatorCommand::Tip { stan, tip } => self.tip_goal(stan, tip),
             OperatorCommand::SellByInstalments { amount, count } => instalment_goal(amount, count),
             OperatorCommand::VoidCompletion { stan } => self.void_goal(Kind::CompletionVoid, stan),
             OperatorCommand::Refund { amount, original_rrn, original_date } => {
-                Ok(refund_goal(amount, original_rrn, original_date))
+                Ok(self.refund_goal(amount, original_rrn, original_date))
+            }
+            OperatorCommand::QrSale { amount, code } => Ok(PaymentGoal {
+                payer: Some(qr::payer(Some(&code))),
+                custom: Some(qr::field(qr::PAYMENT_CODE, code.expose())),
+                ..plain_goal(Kind::QrSale, amount)
+            }),
+            OperatorCommand::QrOrder { amount } => {
+                Ok(PaymentGoal { payer: Some(qr::payer(None)), ..plain_goal(Kind::QrOrder, amount) })
+            }
+            OperatorCommand::QrRefund { amount, voucher_code, original_date } => {
+                self.qr_refund_goal(amount, &voucher_code, original_date)
             }
             OperatorCommand::VoidPreAuthorisation { amount, authorisation } => {
                 Ok(self.ending_goal(Kind::PreAuthorisationVoid, amount, &authorisation))
@@ -177,11 +196,14 @@ impl Till {
 
     /// The sale or completion that a void is for: approved, of this batch, not voided yet.
     fn void_goal(&self, kind: TransactionKind, stan: Stan) -> Result<PaymentGoal, Text> {
-        let of_completion = kind == TransactionKind::CompletionVoid;
-        let name = if of_completion { "completion" } else { "sale" };
+        let (may_name, name): (fn(TransactionKind) -> bool, _) = match kind {
+            TransactionKind::CompletionVoid => (|kind| kind == TransactionKind::Completion, "completion"),
+            TransactionKind::QrVoid => (TransactionKind::waits_for_payer, "sale"),
+            _ => (TransactionKind::is_sale, "sale"),
+        };
         let missing = || Text::new("未找到原交易", format!("No such {name} in this batch"));
         let sale = self.state.transaction(stan).filter(|sale| sale.batch == self.state.batch).ok_or_else(missing)?;
-        let fits = if of_completion { sale.kind == TransactionKind::Completion } else { sale.kind.is_sale() };
+        let fits = may_name(sale.kind);
         if fits && sale.status == TransactionStatus::Queued {
             let text =
                 Text::new("脱机交易尚未上送,稍后再撤销", "The host has not heard of this sale yet: void it later");
@@ -196,13 +218,52 @@ impl Till {
         if self.state.tip_of(stan).is_some_and(|tip| tip.status == TransactionStatus::Queued) {
             return Err(Text::new("小费尚未上送,稍后再撤销", "The host has not heard of the tip yet: void it later"));
         }
-        let kind = match sale.kind {
-            TransactionKind::Instalment => TransactionKind::InstalmentVoid,
-            _ => kind,
-        };
         let amount = self.state.adjusted_amount(sale);
         let original = original_of(sale);
-        Ok(PaymentGoal { original: Some(original), original_mmdd: sale.mmdd(), ..plain_goal(kind, amount) })
+        Ok(PaymentGoal {
+            original: Some(original),
+            original_mmdd: sale.mmdd(),
+            payer: kind.is_qr().then(|| sale.card.clone()),
+            custom: sale.voucher_code().map(|voucher| qr::field(qr::VOUCHER_CODE, &voucher)),
+            ..plain_goal(kind, amount)
+        })
+    }
+
+    /// A sale is taken back as it was made: with the card, in instalments, or by its voucher code.
+    fn kind_of_void(&self, stan: Stan) -> TransactionKind {
+        match self.state.transaction(stan).map(|sale| sale.kind) {
+            Some(TransactionKind::Instalment) => TransactionKind::InstalmentVoid,
+            Some(kind) if kind.waits_for_payer() => TransactionKind::QrVoid,
+            _ => TransactionKind::Void,
+        }
+    }
+
+    /// A QR payment that this till knows needs no card and no voucher code in the cashier's hand.
+    fn refund_goal(&self, amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {
+        let original = Original { stan: None, rrn: Some(rrn), authorisation_code: None, date: date.to_string() };
+        let mut goal = plain_goal(TransactionKind::Refund, amount);
+        (goal.original, goal.original_mmdd) = (Some(original), date.mmdd());
+        if let Some((payment, voucher)) = self.state.qr_payment(rrn) {
+            goal.kind = TransactionKind::QrRefund;
+            goal.payer = Some(payment.card.clone());
+            goal.custom = Some(qr::field(qr::VOUCHER_CODE, &voucher));
+        }
+        goal
+    }
+
+    fn qr_refund_goal(&self, amount: Amount, voucher_code: &str, date: LocalDate) -> Result<PaymentGoal, Text> {
+        let digits = voucher_code.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || voucher_code.len() != VOUCHER_CODE_DIGITS {
+            return Err(Text::new("付款凭证号应为20位数字", "A payment voucher has twenty digits"));
+        }
+        let original = Original { stan: None, rrn: None, authorisation_code: None, date: date.to_string() };
+        Ok(PaymentGoal {
+            original: Some(original),
+            original_mmdd: date.mmdd(),
+            payer: Some(qr::payer(None)),
+            custom: Some(qr::field(qr::VOUCHER_CODE, voucher_code)),
+            ..plain_goal(TransactionKind::QrRefund, amount)
+        })
     }
 
     /// Why the sale that was to be voided cannot be voided any more.
@@ -272,7 +333,8 @@ impl Till {
 }
 
 pub(crate) fn plain_goal(kind: TransactionKind, amount: Amount) -> PaymentGoal {
-    PaymentGoal { kind, amount, original: None, original_mmdd: String::new(), tip: None, instalments: None }
+    let (tip, instalments, payer, custom) = (None, None, None, None);
+    PaymentGoal { kind, amount, original: None, original_mmdd: String::new(), tip, instalments, payer, custom }
 }
 
 /// Fewest and most instalments that F62 can name.
@@ -283,11 +345,6 @@ fn instalment_goal(amount: Amount, count: u8) -> Result<PaymentGoal, Text> {
         return Err(Text::new("分期期数无效", "Instalments are 2 to 99"));
     }
     Ok(PaymentGoal { instalments: Some(count), ..plain_goal(TransactionKind::Instalment, amount) })
-}
-
-fn refund_goal(amount: Amount, rrn: Rrn, date: LocalDate) -> PaymentGoal {
-    let original = Original { stan: None, rrn: Some(rrn), authorisation_code: None, date: date.to_string() };
-    PaymentGoal { original: Some(original), original_mmdd: date.mmdd(), ..plain_goal(TransactionKind::Refund, amount) }
 }
 
 pub(crate) fn original_of(sale: &Transaction) -> Original {

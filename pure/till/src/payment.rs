@@ -3,6 +3,7 @@
 use crate::config::limits::RESTARTS_PER_JOB_MAX;
 use crate::machine::{Activity, PaymentGoal, Till, Turn, prints};
 use crate::message::{self, Payment, Request};
+use crate::qr::PayerWait;
 use crate::receipt::{Copy, PaymentReceipt, Receipt};
 use crate::record::Record;
 use crate::response;
@@ -14,7 +15,7 @@ use pedlink::{
     AccountPart, CardDecision, CardFailure, CardSummary, CardTransaction, ChipData, ChipReceipt, FrameTemplate,
     OnlineAnswer, PedCommand, PedReply, ResponseSummary, SealedBlob, TraceLine,
 };
-use types::{ResponseCode, Stan};
+use types::{ResponseCode, Rrn, Stan};
 
 /// Tag 9C of a sale, a balance inquiry and a card read for its number only.
 mod transaction_type {
@@ -23,6 +24,9 @@ mod transaction_type {
     pub const BALANCE: u8 = 0x31;
     pub const PRE_AUTHORISATION: u8 = 0x03;
 }
+
+/// F37 of a refund that names its payment otherwise.
+const NO_RRN: &str = "000000000000";
 
 /// A payment between its trace number and its decision.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct ActivePayment {
     pub blob: Option<SealedBlob>,
     pub template: Option<FrameTemplate>,
     pub trace: Vec<TraceLine>,
+    /// The wait for a buyer who has still to pay.
+    pub wait: Option<PayerWait>,
 }
 
 /// How a payment ends once the chip has had its last word.
@@ -71,16 +77,19 @@ impl Till {
             turn.show(refusal.clone());
             return self.fail(turn, refusal.text());
         }
-        let remembered = self.account_of_original(&goal);
+        let code = goal.payer.clone().map(|payer| (payer, None));
+        let remembered = || self.account_of_original(&goal).map(|(card, blob)| (card, Some(blob)));
+        let known = code.or_else(remembered);
         let stan = self.state.next_stan;
-        let session = remembered.is_none().then_some(self.state.next_session);
+        let session = known.is_none().then_some(self.state.next_session);
         self.note(turn, Record::StanTaken { stan, session });
-        let (card, blob) = remembered.unzip();
+        let (card, blob) = known.unzip();
+        let blob = blob.flatten();
         let read = session.map(|session| self.read_card_command(turn, &goal, stan, session));
         let shown = Screen::PresentCard { operation: goal.kind.operation(), amount: goal.amount };
         if let Some(job) = &mut self.job {
-            let payment = ActivePayment { goal, stan, session, card, blob, template: None, trace: Vec::new() };
-            job.payment = Some(payment);
+            let (template, trace, wait) = (None, Vec::new(), None);
+            job.payment = Some(ActivePayment { goal, stan, session, card, blob, template, trace, wait });
         }
         match read {
             Some(command) => {
@@ -126,6 +135,9 @@ impl Till {
                 | TransactionKind::Refund
                 | TransactionKind::PreAuthorisationVoid
                 | TransactionKind::CompletionVoid => transaction_type::REFUND,
+                // No card is read for these.
+                TransactionKind::QrSale | TransactionKind::QrOrder => transaction_type::SALE,
+                TransactionKind::QrVoid | TransactionKind::QrRefund => transaction_type::REFUND,
             },
             at: self.local_time(turn.now),
             stan,
@@ -382,18 +394,20 @@ impl Till {
         let original = goal.original.as_ref();
         let (stan, mmdd) = (original.and_then(|original| original.stan), &goal.original_mmdd);
         let original_61 = match goal.kind {
-            TransactionKind::Void | TransactionKind::InstalmentVoid => {
+            TransactionKind::Void | TransactionKind::InstalmentVoid | TransactionKind::QrVoid => {
                 stan.map(|stan| message::void_61(self.state.batch, stan))
             }
             TransactionKind::CompletionVoid => {
                 stan.map(|stan| message::completion_void_61(self.state.batch, stan, mmdd))
             }
             TransactionKind::TipAdjustment => stan.map(|stan| message::adjustment_61(self.state.batch, stan, mmdd)),
-            TransactionKind::Refund => Some(message::dated_61(mmdd)),
+            TransactionKind::Refund | TransactionKind::QrRefund => Some(message::dated_61(mmdd)),
             kind => kind.ends_authorisation().then(|| message::dated_61(mmdd)),
         };
         // F37 names a sale; a pre-authorisation is named by F38 (§3.2).
         let with_rrn = original.filter(|_| !goal.kind.ends_authorisation());
+        // A QR refund may know the voucher code only (§3.4).
+        let no_rrn = Rrn::parse(NO_RRN).ok().filter(|_| goal.kind == TransactionKind::QrRefund);
         let with_code = original.filter(|_| goal.kind != TransactionKind::Refund);
         Some(message::payment(
             &self.config,
@@ -404,10 +418,11 @@ impl Till {
                 batch: self.state.batch,
                 organisation: payment.card.as_ref().map_or_else(String::new, |card| card.organisation.clone()),
                 original_61,
-                rrn: with_rrn.and_then(|original| original.rrn),
+                rrn: with_rrn.and_then(|original| original.rrn).or(no_rrn),
                 authorisation_code: with_code.and_then(|original| original.authorisation_code),
                 tip: goal.tip,
                 instalments: goal.instalments,
+                custom: goal.custom.clone(),
             },
         ))
     }
@@ -475,7 +490,8 @@ impl Till {
             payment.trace.extend(trace);
             payment.template.take()
         });
-        let rebuildable = blob.is_some() || self.payment().is_some_and(|p| p.goal.kind == TransactionKind::Balance);
+        let needs_none = |kind: TransactionKind| kind == TransactionKind::Balance || kind.is_qr();
+        let rebuildable = blob.is_some() || self.payment().is_some_and(|payment| needs_none(payment.goal.kind));
         let transaction = template
             .filter(|_| rebuildable)
             .and_then(|template| self.transaction(turn, template, blob, TransactionStatus::Sent, Text::default()));
@@ -520,6 +536,9 @@ impl Till {
             let text = End::Answered(summary).text();
             return self.unanswered(turn, kind, ResponseCode::NO_REPLY, text, trace);
         };
+        if kind.waits_for_payer() && code == ResponseCode::IN_PROGRESS && summary.mac_verified {
+            return self.await_payer(turn, &summary, trace);
+        }
         let stale_keys = code == ResponseCode::MAC_ERROR;
         let undecided = response::is_passing(code) && (stale_keys || !response::wants_sign_in(code));
         if kind.is_notice() && undecided {
@@ -546,7 +565,7 @@ impl Till {
     }
 
     /// No valid answer: writes down at once what follows from it, then lets the card finish.
-    fn unanswered(
+    pub(crate) fn unanswered(
         &mut self,
         turn: &mut Turn,
         kind: TransactionKind,
@@ -570,7 +589,7 @@ impl Till {
     }
 
     /// Asks the chip for its last word, if a chip is waiting for one.
-    fn end_card(&mut self, turn: &mut Turn, ending: Ending, trace: Vec<TraceLine>) {
+    pub(crate) fn end_card(&mut self, turn: &mut Turn, ending: Ending, trace: Vec<TraceLine>) {
         let Some(payment) = self.payment() else { return };
         let waits = payment.goal.kind.runs_chip();
         let Some(session) = payment.session.filter(|_| waits) else {
@@ -615,6 +634,7 @@ impl Till {
 
     fn decide(&mut self, turn: &mut Turn, ending: Ending, last_word: Option<LastWord>, trace: Vec<TraceLine>) {
         let Some((stan, kind)) = self.payment().map(|payment| (payment.stan, payment.goal.kind)) else { return };
+        let trace = self.trace_of_wait(trace);
         let now = self.state.transaction(stan).map_or(TransactionStatus::Sent, |transaction| transaction.status);
         let card_agrees = last_word.as_ref().is_none_or(|last_word| last_word.approved);
         let mut decision = match ending {
@@ -734,7 +754,7 @@ impl Till {
             stan: Some(payment.stan),
             batch: Some(self.state.batch),
             amount: Some(payment.goal.amount),
-            card: payment.card.as_ref().map(|card| card.truncated),
+            card: payment.card.as_ref().filter(|_| payment.goal.payer.is_none()).map(|card| card.truncated),
             ..TransactionOutcome::new(payment.goal.kind.operation(), status, message)
         }
     }
@@ -788,7 +808,8 @@ pub(crate) fn outcome_of(transaction: &Transaction) -> TransactionOutcome {
         response_code: transaction.response_code(),
         rrn: transaction.rrn(),
         authorisation_code: transaction.authorisation_code(),
-        card: Some(transaction.card.truncated),
+        card: Some(transaction.card.truncated).filter(|_| !transaction.kind.is_qr()),
+        voucher_code: transaction.voucher_code(),
         ..TransactionOutcome::new(transaction.kind.operation(), status, transaction.message.clone())
     }
 }

@@ -31,6 +31,8 @@ impl Direction {
             | TransactionKind::TipAdjustment
             | TransactionKind::Completion
             | TransactionKind::CompletionNotice => Direction::Takes,
+            TransactionKind::QrSale | TransactionKind::QrOrder => Direction::Takes,
+            TransactionKind::QrVoid | TransactionKind::QrRefund => Direction::GivesBack,
             TransactionKind::PreAuthorisation => Direction::Holds,
             TransactionKind::Void
             | TransactionKind::InstalmentVoid
@@ -71,6 +73,9 @@ impl Transaction {
         };
         let amount = self.amount.to_string();
         let told = |(zh, en): Sentence| Text::new(zh.replace("{}", &amount), en.replace("{}", &amount));
+        let of_wallet =
+            |text: Text| Text::new(text.zh.replace("您的卡", "您的账户"), text.en.replace("your card", "your wallet"));
+        let told = |sentence: Sentence| if self.kind.is_qr() { of_wallet(told(sentence)) } else { told(sentence) };
         Plainly { cashier: told(cashier), shopper: told(shopper) }
     }
 }

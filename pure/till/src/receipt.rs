@@ -85,9 +85,11 @@ pub struct PaymentReceipt {
     pub acquirer: String,
     /// First half of F44.
     pub issuer: String,
-    /// Card number as it may be shown.
-    pub card: TruncatedPan,
-    /// `S` swiped, `I` inserted, `C` contactless, `M` typed.
+    /// Card number, or the code that was scanned, as it may be shown; nothing if the buyer scanned.
+    pub card: Option<TruncatedPan>,
+    /// 付款凭证号 of a QR payment.
+    pub voucher_code: Option<String>,
+    /// `S` swiped, `I` inserted, `C` contactless, `M` typed, `Q` by QR code.
     pub entry_letter: char,
     /// F63.1.
     pub organisation: String,
@@ -129,7 +131,8 @@ impl PaymentReceipt {
             operator: config.operator.clone(),
             acquirer,
             issuer,
-            card: transaction.card.truncated,
+            card: shown_payer(transaction),
+            voucher_code: transaction.voucher_code(),
             entry_letter: entry_letter(&transaction.card.entry_mode),
             organisation: transaction.organisation(),
             title: title(transaction.kind),
@@ -158,7 +161,7 @@ impl PaymentReceipt {
         page.pair("操作员号 OPERATOR NO", &self.operator);
         page.pair("收单行 ACQUIRER", &self.acquirer);
         page.pair("发卡行 ISSUER", &self.issuer);
-        page.pair("卡号 CARD NO", &format!("{} /{}", self.card, self.entry_letter));
+        self.payer_line(&mut page);
         page.pair("卡组织 CARD ORG", &self.organisation);
         page.rule();
         page.pair("交易类型 TRANS TYPE", self.title);
@@ -166,6 +169,9 @@ impl PaymentReceipt {
         page.pair("凭证号 VOUCHER NO", &self.stan.to_string());
         page.pair("授权码 AUTH NO", self.authorisation_code.as_deref().unwrap_or(""));
         page.pair("参考号 REFER NO", self.rrn.as_deref().unwrap_or(""));
+        if let Some(voucher) = &self.voucher_code {
+            page.pair("付款凭证号 PAY VOUCHER", voucher);
+        }
         page.pair("日期/时间 DATE/TIME", &self.date_time);
         self.amounts(&mut page);
         page.rule();
@@ -188,6 +194,12 @@ impl PaymentReceipt {
         page.pair("消费金额 AMOUNT", &money(sale, false));
         page.pair("小费 TIPS", &money(tip, false));
         page.pair("总计 TOTAL", &money(self.amount, false));
+    }
+
+    fn payer_line(&self, page: &mut Page) {
+        let label = if self.entry_letter == 'Q' { "付款码 PAYMENT CODE" } else { "卡号 CARD NO" };
+        let shown = self.card.map_or_else(String::new, |card| format!("{card} "));
+        page.pair(label, &format!("{shown}/{}", self.entry_letter));
     }
 
     fn consent_block(&self, page: &mut Page) {
@@ -220,7 +232,14 @@ fn title(kind: TransactionKind) -> &'static str {
         TransactionKind::TipAdjustment => "结算调整(ADJUST)",
         TransactionKind::Instalment => "分期消费(INSTALMENT)",
         TransactionKind::InstalmentVoid => "分期消费撤销(INSTALMENT VOID)",
+        TransactionKind::QrSale | TransactionKind::QrOrder => "扫码消费(QR SALE)",
+        TransactionKind::QrVoid => "扫码撤销(QR VOID)",
+        TransactionKind::QrRefund => "扫码退货(QR REFUND)",
     }
+}
+
+fn shown_payer(transaction: &Transaction) -> Option<TruncatedPan> {
+    if transaction.kind.is_qr() { transaction.scanned_code() } else { Some(transaction.card.truncated) }
 }
 
 /// Whether money goes back or is set free.
@@ -243,6 +262,7 @@ fn entry_letter(entry_mode: &str) -> char {
         Some("05") => 'I',
         Some("07" | "96" | "98") => 'C',
         Some("01") => 'M',
+        Some("03") => 'Q',
         _ => 'S',
     }
 }
@@ -286,7 +306,8 @@ fn remarks(transaction: &Transaction, duplicated: bool) -> Vec<String> {
         let family = transaction.kind.of_authorisation_family();
         let code = original.authorisation_code.filter(|_| family);
         remarks.extend(code.map(|code| format!("原授权码 ORIGINAL AUTH NO: {code}")));
-        if transaction.kind == TransactionKind::Refund || transaction.kind.ends_authorisation() {
+        let refund = matches!(transaction.kind, TransactionKind::Refund | TransactionKind::QrRefund);
+        if refund || transaction.kind.ends_authorisation() {
             remarks.push(format!("原交易日期 ORIGINAL DATE: {}", original.date));
         }
     }
@@ -342,6 +363,9 @@ fn host_text(transaction: &Transaction) -> Option<String> {
 fn consent(config: &Config, transaction: &Transaction, copy: Copy) -> Consent {
     if copy != Copy::Merchant || transaction.kind == TransactionKind::Balance {
         return Consent::None;
+    }
+    if transaction.kind.is_qr() {
+        return Consent::Exempt("扫码交易，免签名 QR PAYMENT, NO SIGNATURE REQUIRED".to_owned());
     }
     let card = &transaction.card;
     if card.signature || !transaction.kind.runs_chip() {
@@ -478,8 +502,8 @@ pub struct TransactionSlip {
     pub batch: String,
     /// The transaction.
     pub stan: Stan,
-    /// The card.
-    pub card: TruncatedPan,
+    /// The card, or the code that was scanned; nothing if the buyer scanned.
+    pub card: Option<TruncatedPan>,
     /// Its amount.
     pub amount: Amount,
     /// When it was made.
@@ -493,7 +517,7 @@ impl TransactionSlip {
             terminal: config.terminal,
             batch: transaction.batch.to_string(),
             stan: transaction.stan,
-            card: transaction.card.truncated,
+            card: shown_payer(transaction),
             amount: transaction.amount,
             date_time: date_time(transaction),
         }
@@ -507,7 +531,7 @@ impl TransactionSlip {
         page.pair("终端编号 TERMINAL NO", self.terminal.text());
         page.pair("批次号 BATCH NO", &self.batch);
         page.pair("凭证号 VOUCHER NO", &self.stan.to_string());
-        page.pair("卡号 CARD NO", self.card.text());
+        page.pair("卡号 CARD NO", self.card.as_ref().map_or("", |card| card.text()));
         page.pair("日期/时间 DATE/TIME", &self.date_time);
         page.pair("交易金额 AMOUNT", &money(self.amount, false));
         page.rule();

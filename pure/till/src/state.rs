@@ -9,7 +9,7 @@ use crate::transaction::{
 };
 use crate::words::{HostProof, HostVerdict};
 use pedlink::TraceLine;
-use types::{Amount, AuthorisationCode, BatchNumber, Stan};
+use types::{Amount, AuthorisationCode, BatchNumber, Rrn, Stan};
 
 /// Trace numbers that one batch may use up: one less than there are, so that none comes twice.
 pub(crate) const STANS_PER_BATCH_MAX: u32 = 999_998;
@@ -131,6 +131,17 @@ impl State {
     /// Offline sales that the host has not heard of, oldest first.
     pub fn unsent_offline_sales(&self) -> impl Iterator<Item = &Transaction> {
         self.queued_notices().filter(|sale| sale.kind.is_paid_offline())
+    }
+
+    /// The approved QR payment with this reference number, with its voucher code; of the open batch or the one before.
+    pub fn qr_payment(&self, rrn: Rrn) -> Option<(&Transaction, String)> {
+        let paid = |payment: &&Transaction| {
+            payment.kind.waits_for_payer()
+                && payment.status == TransactionStatus::Approved
+                && payment.rrn() == Some(rrn)
+        };
+        let payment = self.transactions.iter().chain(&self.last_batch).rev().find(paid)?;
+        Some((payment, payment.voucher_code()?))
     }
 
     /// The first queued notice.
@@ -474,6 +485,9 @@ fn settle_decision(transaction: &mut Transaction, decision: &Decision) {
         transaction.final_blob.clone_from(&decision.final_blob);
     }
     transaction.trace.extend_from_slice(&decision.trace);
+    if transaction.status == TransactionStatus::Approved {
+        transaction.forget_payment_code();
+    }
     let over = matches!(transaction.status, TransactionStatus::Declined | TransactionStatus::Cancelled);
     if over || transaction.kind == TransactionKind::Balance {
         transaction.shred();

@@ -33,6 +33,14 @@ pub enum TransactionKind {
     Instalment,
     /// 0200, F3 200000, F25 64, 60.1 23.
     InstalmentVoid,
+    /// The buyer's code is scanned: 0200, F3 000000, F22 032, 60.1 22.
+    QrSale,
+    /// The buyer scans the code that the till shows: 0200, F3 710000, F22 032, 60.1 22.
+    QrOrder,
+    /// 0200, F3 200000, F22 032, 60.1 23.
+    QrVoid,
+    /// 0220, F3 200000, F22 032, 60.1 25.
+    QrRefund,
 }
 
 impl TransactionKind {
@@ -49,6 +57,7 @@ impl TransactionKind {
                 | TransactionKind::CompletionNotice
                 | TransactionKind::OfflineSale
                 | TransactionKind::TipAdjustment
+                | TransactionKind::QrRefund
         )
     }
 
@@ -57,7 +66,7 @@ impl TransactionKind {
         self == TransactionKind::OfflineSale
     }
 
-    /// Whether it sells: what a void, a tip or a refund may name.
+    /// Whether a card sells by it: what a card's void, a tip or a refund may name.
     pub fn is_sale(self) -> bool {
         matches!(self, TransactionKind::Sale | TransactionKind::OfflineSale | TransactionKind::Instalment)
     }
@@ -76,7 +85,13 @@ impl TransactionKind {
 
     /// Whether it takes back a transaction of this batch that it names by its trace number.
     pub fn voids_in_batch(self) -> bool {
-        matches!(self, TransactionKind::Void | TransactionKind::InstalmentVoid | TransactionKind::CompletionVoid)
+        matches!(
+            self,
+            TransactionKind::Void
+                | TransactionKind::InstalmentVoid
+                | TransactionKind::CompletionVoid
+                | TransactionKind::QrVoid
+        )
     }
 
     /// Whether it names a pre-authorisation by its code and date, and ends it.
@@ -101,8 +116,15 @@ impl TransactionKind {
             | Kind::CompletionNotice
             | Kind::OfflineSale
             | Kind::TipAdjustment
-            | Kind::Instalment => Some(Side::Debit),
-            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid => Some(Side::Credit),
+            | Kind::Instalment
+            | Kind::QrSale
+            | Kind::QrOrder => Some(Side::Debit),
+            Kind::Void
+            | Kind::InstalmentVoid
+            | Kind::Refund
+            | Kind::CompletionVoid
+            | Kind::QrVoid
+            | Kind::QrRefund => Some(Side::Credit),
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }
@@ -274,6 +296,14 @@ impl Transaction {
     pub(crate) fn shred(&mut self) {
         self.blob = None;
         self.final_blob = None;
+        self.forget_payment_code();
+    }
+
+    /// A buyer's code is needed to query and to reverse, and for nothing afterwards.
+    pub(crate) fn forget_payment_code(&mut self) {
+        if self.kind.waits_for_payer() {
+            self.template.custom = None;
+        }
     }
 }
 

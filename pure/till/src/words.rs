@@ -4,7 +4,7 @@ use crate::receipt::Receipt;
 use crate::text::Text;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use pedlink::{OpaqueFrame, PedCommand, PedReply};
-use types::{Amount, AuthorisationCode, BatchNumber, LocalDate, ResponseCode, Rrn, Stan, TruncatedPan};
+use types::{Amount, AuthorisationCode, BatchNumber, LocalDate, PaymentCode, ResponseCode, Rrn, Stan, TruncatedPan};
 
 /// What the outside tells a till.
 #[allow(clippy::large_enum_variant, reason = "events are handled one by one and never stored in numbers")]
@@ -98,6 +98,28 @@ pub enum OperatorCommand {
         /// The tip alone.
         tip: Amount,
     },
+    /// Sells to the buyer whose code was scanned.
+    QrSale {
+        /// How much.
+        amount: Amount,
+        /// The code, as the scanner read it.
+        code: PaymentCode,
+    },
+    /// Shows a code that the buyer scans.
+    QrOrder {
+        /// How much.
+        amount: Amount,
+    },
+    /// Gives money back for a QR payment of any batch and any till of the merchant. One of this till's may be named by its reference
+    /// number as well, see [`OperatorCommand::Refund`]; a void is [`OperatorCommand::Void`].
+    QrRefund {
+        /// How much.
+        amount: Amount,
+        /// 付款凭证号 of the slip, twenty digits.
+        voucher_code: String,
+        /// Date of the payment.
+        original_date: LocalDate,
+    },
     /// Asks for the card's balance.
     Balance,
     /// Settles and closes the batch.
@@ -124,7 +146,7 @@ pub enum OperatorCommand {
     },
     /// Yes to [`Screen::ConfirmDuplicate`].
     Confirm,
-    /// No, or: stop waiting for the card.
+    /// No, or: stop waiting for the card or the buyer.
     Cancel,
 }
 
@@ -251,6 +273,10 @@ pub enum Operation {
     Instalment,
     /// The host's word on a sale that was approved without it.
     OfflineUpload,
+    /// Sale to the buyer whose code was scanned.
+    QrSale,
+    /// Sale to the buyer who scans the code shown.
+    QrOrder,
     /// Settlement.
     Settlement,
     /// The acknowledgement of a reversal.
@@ -282,6 +308,8 @@ impl Operation {
             Operation::TipAdjustment => ("小费", "Tip"),
             Operation::Instalment => ("分期消费", "Sale in instalments"),
             Operation::OfflineUpload => ("脱机消费上送", "Upload of an offline sale"),
+            Operation::QrSale => ("扫码消费", "QR sale"),
+            Operation::QrOrder => ("扫码收款", "QR order"),
             Operation::Settlement => ("批结算", "Settlement"),
             Operation::Reversal => ("冲正", "Reversal"),
             Operation::Pending => ("待处理事项", "Pending matters"),
@@ -361,6 +389,8 @@ pub struct TransactionOutcome {
     pub card: Option<TruncatedPan>,
     /// F54 of a balance inquiry.
     pub balance: Option<CardBalance>,
+    /// 付款凭证号 of a QR payment.
+    pub voucher_code: Option<String>,
     /// In words.
     pub message: Text,
 }
@@ -378,6 +408,7 @@ impl TransactionOutcome {
             authorisation_code: None,
             card: None,
             balance: None,
+            voucher_code: None,
             message,
         }
     }
@@ -421,6 +452,15 @@ pub enum Screen {
         earlier: Stan,
         /// Its slip, to be shown beside the question.
         receipt: Box<Receipt>,
+    },
+    /// The buyer has still to pay.
+    AwaitingPayer {
+        /// How much.
+        amount: Amount,
+        /// The code to show the buyer; none if the buyer is asked on the phone.
+        code: Option<PaymentCode>,
+        /// How long the till goes on waiting, in seconds.
+        seconds_left: u32,
     },
     /// Card parameters are missing; the till signs in again and fetches them by itself (mission M29).
     ParametersMissing {
@@ -494,6 +534,14 @@ impl Screen {
             Screen::ConfirmDuplicate { amount, card, earlier, .. } => Text::new(
                 format!("卡号 {card} 刚完成同金额交易 {amount} (凭证号 {earlier}),是否继续?"),
                 format!("Card {card} has just paid {amount} (voucher {earlier}). Charge it again?"),
+            ),
+            Screen::AwaitingPayer { amount, code: Some(code), seconds_left } => Text::new(
+                format!("{amount} 请顾客扫码付款: {} (剩余{seconds_left}秒)", code.expose()),
+                format!("{amount}: let the buyer scan {} ({seconds_left} s left)", code.expose()),
+            ),
+            Screen::AwaitingPayer { amount, code: None, seconds_left } => Text::new(
+                format!("{amount} 等待顾客在手机上确认付款 (剩余{seconds_left}秒)"),
+                format!("{amount}: waiting for the buyer to confirm on the phone ({seconds_left} s left)"),
             ),
             Screen::ParametersMissing { capks, aids } => parameters_missing(*capks, *aids),
             Screen::SigningInAgain { .. } => {

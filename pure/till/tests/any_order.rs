@@ -38,7 +38,7 @@ struct Seen {
 }
 
 fn code(draw: Draw) -> Option<ResponseCode> {
-    let codes = ["00", "51", "77", "A0", "10", "96", "25", "94"];
+    let codes = ["00", "09", "77", "A0", "10", "96", "25", "94"];
     ResponseCode::parse(codes[usize::from(draw.small)]).ok()
 }
 
@@ -52,6 +52,7 @@ fn response(draw: Draw, seen: &Seen) -> ResponseSummary {
         additional_private: draw.flag.then_some(totals),
         private_60: Some("00000007004".to_owned()),
         private_62: draw.flag.then(|| b"1\x9F\x06\x05\xA0\x00\x00\x03\x33\x9F\x22\x01\x04".to_vec()),
+        custom: draw.flag.then(|| pedlink::CustomData(b"A30198260315000001000002".to_vec())),
         mac_verified: draw.flag || draw.small.is_multiple_of(2),
         ..ResponseSummary::default()
     }
@@ -112,8 +113,13 @@ fn command(draw: Draw) -> OperatorCommand {
             original_rrn: Rrn::parse("093015000001").unwrap(),
             original_date: LocalDate::new(2026, 3, 15).unwrap(),
         },
+        3 if draw.flag => OperatorCommand::QrOrder { amount: yuan("1.00") },
         3 => OperatorCommand::Balance,
         4 => OperatorCommand::Settle,
+        5 if draw.flag => OperatorCommand::QrSale {
+            amount: yuan("1.00"),
+            code: types::PaymentCode::parse("6212345678901234567").unwrap(),
+        },
         5 => OperatorCommand::SignOff,
         6 => OperatorCommand::Cancel,
         7 => OperatorCommand::Confirm,

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use machine::wire::Encode;
-use pedlink::{CardDecision, CardSummary, ChipReceipt, FrameTemplate, ResponseSummary, SealedBlob, TraceLine};
+use pedlink::{
+    CardDecision, CardSummary, ChipReceipt, CustomData, FrameTemplate, ResponseSummary, SealedBlob, TraceLine,
+};
 use proptest::prelude::*;
 use till::{
     Decision, GroupTotals, HostProof, HostVerdict, Original, PendingReversal, Record, ScriptNotice, Settlement,
@@ -133,6 +135,8 @@ impl Maker {
             private_62: self.maybe(Self::bytes),
             private_63: self.maybe(Self::bytes),
             with_mac: self.flag(),
+            entry_mode: self.maybe(Self::text),
+            custom: self.maybe(|maker| CustomData(maker.bytes())),
         }
     }
 
@@ -147,6 +151,7 @@ impl Maker {
             response_code: self.maybe(Self::code),
             private_63: self.maybe(Self::bytes),
             mac_verified: self.flag(),
+            custom: self.maybe(|maker| CustomData(maker.bytes())),
             ..ResponseSummary::default()
         }
     }
@@ -172,12 +177,13 @@ impl Maker {
 
     fn transaction(&mut self) -> Transaction {
         use TransactionKind::{
-            Balance, Completion, CompletionNotice, CompletionVoid, PreAuthorisation, PreAuthorisationVoid, Refund,
-            Sale, Void,
+            Balance, Completion, CompletionNotice, CompletionVoid, PreAuthorisation, PreAuthorisationVoid, QrOrder,
+            QrRefund, QrSale, QrVoid, Refund, Sale, Void,
         };
         let family = [PreAuthorisation, PreAuthorisationVoid, Completion, CompletionVoid, CompletionNotice];
+        let kinds = [&[Sale, Void, Refund, Balance, QrSale, QrOrder, QrVoid, QrRefund][..], &family].concat();
         Transaction {
-            kind: [&[Sale, Void, Refund, Balance][..], &family].concat()[usize::try_from(self.number(9)).unwrap()],
+            kind: kinds[usize::try_from(self.number(13)).unwrap()],
             status: self.status(),
             batch: self.batch(),
             stan: self.stan(),
@@ -403,7 +409,7 @@ fn every_state_of_every_kind_is_said_plainly_in_both_languages() {
         }
         assert!(transaction.was_uncertain() || !matches!(status, Queued | Reversing));
     }
-    assert_eq!(seen.len(), 9 * 7, "every kind in every state");
+    assert_eq!(seen.len(), 13 * 7, "every kind in every state");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use machine::Tick;
 use machine::wire::{Encode, Malformed, Reader, Writer};
-use pedlink::{AccountPart, ChipData, FrameTemplate, ResponseSummary};
+use pedlink::{AccountPart, ChipData, CustomData, FrameTemplate, ResponseSummary};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{AuthorisationCode, BatchNumber, CardToken, ResponseCode, Rrn, Stan};
 
@@ -119,6 +119,32 @@ pub struct TestHost {
     pub forgets_mac: bool,
     counter: u32,
     ending: Option<(BatchNumber, Stan)>,
+    /// What the next buyers do, in order; then they pay at once.
+    pub buyers: Vec<Buyer>,
+    /// Payments that wait for their buyer.
+    awaited: BTreeMap<(BatchNumber, Stan), Buyer>,
+    /// Every query, in order.
+    pub queries: Vec<Request>,
+}
+
+/// What the buyer of a QR payment does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Buyer {
+    /// Pays at the nth query, before it is answered.
+    PaysAtQuery(u8),
+    /// Never pays.
+    Leaves,
+    /// Says no at the first query.
+    Declines,
+    /// Pays a moment before the reversal comes.
+    PaysTooLate,
+}
+
+/// Code of every order of the test host.
+pub const ORDER_CODE: &str = "8260315000001000002";
+
+pub fn field_59(tag: &str, value: &str) -> Option<CustomData> {
+    Some(CustomData(format!("{tag}{:03}{value}", value.len()).into_bytes()))
 }
 
 impl Default for TestHost {
@@ -147,6 +173,9 @@ impl Default for TestHost {
             forgets_mac: false,
             counter: 0,
             ending: None,
+            buyers: vec![],
+            awaited: BTreeMap::new(),
+            queries: vec![],
         }
     }
 }
@@ -281,8 +310,12 @@ impl TestHost {
         let identity = (request.template.mti.clone(), key.0, key.1);
         if let Some(stored) = self.answers.get(&identity) {
             let code = stored.response_code.unwrap();
-            let code = ["00", "12", "25", "51", "77"].into_iter().find(|known| *known == code.text()).unwrap_or("05");
+            let code =
+                ["00", "09", "12", "25", "51", "77"].into_iter().find(|known| *known == code.text()).unwrap_or("05");
             return (Some(code), stored.clone());
+        }
+        if request.template.private_60.starts_with("60") {
+            return self.query(request);
         }
         let (code, mut body) = self.decide(request);
         body.response_code = Some(ResponseCode::parse(code).unwrap());
@@ -319,6 +352,11 @@ impl TestHost {
         }
         body.authorisation_code = Some(AuthorisationCode::parse(&format!("A{:05}", self.counter + 1)).unwrap());
         body.private_63 = Some(b"CUP".to_vec());
+        match &request.template.private_60[..2] {
+            "22" if request.template.entry_mode.is_some() => return self.scan(request, body),
+            "23" | "25" if request.template.entry_mode.is_some() => self.check_voucher(request, &mut body),
+            _ => {}
+        }
         match &request.template.private_60[..2] {
             "22" if request.template.condition_code.as_deref() == Some("64") => {
                 body.private_62 = Some(b"03000000003334000000003333".to_vec());
@@ -403,6 +441,70 @@ impl TestHost {
         holds.filter(|hold| !hold.voided && !hold.reversed).map(|hold| hold.minor).sum()
     }
 
+    /// A QR sale or order (unionpay-pos row 36).
+    fn scan(&mut self, request: &Request, mut body: ResponseSummary) -> (&'static str, ResponseSummary) {
+        let template = &request.template;
+        assert_eq!(template.entry_mode.as_deref(), Some("032"));
+        body.authorisation_code = None;
+        let order = template.processing_code.as_deref() == Some("710000");
+        assert_eq!(template.custom.is_some(), !order, "a scanned code goes along, an order's does not exist yet");
+        let buyer = if self.buyers.is_empty() { None } else { Some(self.buyers.remove(0)) };
+        let buyer = buyer.or(order.then_some(Buyer::PaysAtQuery(1)));
+        body.custom = if buyer.is_none() { field_59("A4", &self.voucher()) } else { None };
+        if let Some(buyer) = buyer {
+            self.awaited.insert((request.batch(), request.stan()), buyer);
+            body.custom = field_59("A3", ORDER_CODE).filter(|_| order);
+            return ("09", body);
+        }
+        ("00", body)
+    }
+
+    fn voucher(&self) -> String {
+        format!("20260315{:012}", self.counter + 1)
+    }
+
+    fn check_voucher(&self, request: &Request, body: &mut ResponseSummary) {
+        let field = request.template.custom.as_ref().expect("F59 of a QR void or refund");
+        assert!(field.0.starts_with(b"A4020") && field.0.len() == 25);
+        body.authorisation_code = None;
+        body.custom = field_59("A4", &self.voucher());
+    }
+
+    /// Row 39.
+    fn query(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        let template = &request.template;
+        assert_eq!(template.processing_code.as_deref(), Some("730000"));
+        assert!(template.custom.is_some() && template.amount.is_none());
+        self.queries.push(request.clone());
+        let named = template.original_61.as_ref().expect("F61");
+        let batch = BatchNumber::new(named[..6].parse().unwrap()).unwrap();
+        let stan = Stan::new(named[6..12].parse().unwrap()).unwrap();
+        let key = (batch, stan);
+        assert_ne!(Some(stan), template.stan, "a query has a trace number of its own");
+        let (code, left) = match self.awaited.get(&key).copied() {
+            Some(Buyer::PaysAtQuery(1)) => ("00", None),
+            Some(Buyer::PaysAtQuery(queries)) => ("09", Some(Buyer::PaysAtQuery(queries - 1))),
+            Some(Buyer::Declines) => ("05", None),
+            Some(waits) => ("09", Some(waits)),
+            None => ("25", None),
+        };
+        match left {
+            Some(left) => drop(self.awaited.insert(key, left)),
+            None => drop(self.awaited.remove(&key)),
+        }
+        let voucher = self.voucher();
+        let booking = self.bookings.get_mut(&key).expect("the payment");
+        let mut body = ResponseSummary { rrn: Some(booking.rrn), ..ResponseSummary::default() };
+        if code == "00" {
+            booking.code = ResponseCode::APPROVED;
+            body.custom = field_59("A4", &voucher);
+            if let Some(answer) = self.answers.get_mut(&("0200".to_owned(), batch, stan)) {
+                answer.response_code = Some(ResponseCode::APPROVED);
+            }
+        }
+        (Some(code), body)
+    }
+
     fn reversal(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
         if let Some(code) = self.reversal_code {
             return (Some(code), ResponseSummary::default());
@@ -413,6 +515,9 @@ impl TestHost {
             return (Some("25"), ResponseSummary::default());
         };
         assert_eq!((booking.minor, booking.token), (booked_minor(request), request.token));
+        if self.awaited.remove(&key) == Some(Buyer::PaysTooLate) {
+            booking.code = ResponseCode::APPROVED;
+        }
         let first = !booking.reversed && booking.code.is_approval();
         booking.reversed = true;
         assert!(!matches!(booking.type_code.as_str(), "24" | "25"), "a notice is never reversed");
