@@ -15,6 +15,7 @@ mod settings;
 mod settlement;
 mod terminals;
 mod threads;
+mod wallets;
 
 pub use admin::{
     Admin, AdminError, CardLoaded, EnrolledTerminal, EnrolmentOrder, IssuerCard, IssuerPin, NewMasterKey,
@@ -28,3 +29,4 @@ pub use service::{HostService, policies_of, run};
 pub use settings::{HostSettings, SettingsError};
 pub use settlement::{ExplainedFee, SettlementDesk, SettlementRun, pricing, reconcile_files};
 pub use terminals::Terminals;
+pub use wallets::{PaidOrder, WalletDesk, WalletError, WalletSummary};

@@ -76,6 +76,11 @@ pub enum Progress<'a> {
 pub trait Observer {
     /// Called for each thing, in order.
     fn see(&mut self, progress: Progress<'_>);
+
+    /// Whether the cashier has pressed cancel since it was last asked. Asked while the terminal waits for somebody.
+    fn cancels(&mut self) -> bool {
+        false
+    }
 }
 
 /// Nobody watches.

@@ -369,6 +369,9 @@ impl Terminal {
         let next = deadlines.into_iter().flatten().min().ok_or(Fault::Stuck)?;
         let wait_ms = next.saturating_sub(self.now().monotonic_ms).min(NAP_MS_MAX);
         std::thread::sleep(Duration::from_millis(wait_ms));
+        if observer.cancels() {
+            self.queue.push_back(Waiting::Till(Box::new(till::Event::Operator(OperatorCommand::Cancel))));
+        }
         self.wake_due(observer)
     }
 }

@@ -55,26 +55,28 @@ const UNDOES: &[&str] = &["reversal", "reinstatement", "unhold", "rehold"];
 
 impl Money {
     fn of(store: &SqliteStore, terminal: TerminalId, batch: BatchNumber, stan: Stan) -> anyhow::Result<Self> {
-        let on_cards = |verbs: &[&str]| -> anyhow::Result<i64> {
+        let of_payers = |verbs: &[&str]| -> anyhow::Result<i64> {
             let mut sum_minor = 0;
             for verb in verbs {
                 for posting in store.postings_with_prefix(&format!("{verb}/{terminal}/{batch}/{stan}/"))? {
-                    let cards = posting.legs.iter().filter(|leg| leg.account.starts_with("card/"));
-                    sum_minor += cards.map(|leg| leg.delta_minor).sum::<i64>();
+                    let payers = ["card/", "wallet/"];
+                    let of_payer = |account: &str| payers.iter().any(|head| account.starts_with(head));
+                    let legs = posting.legs.iter().filter(|leg| of_payer(&leg.account));
+                    sum_minor += legs.map(|leg| leg.delta_minor).sum::<i64>();
                 }
             }
             Ok(sum_minor)
         };
-        Ok(Self { moved_minor: on_cards(MOVES)?, undone_minor: on_cards(UNDOES)? })
+        Ok(Self { moved_minor: of_payers(MOVES)?, undone_minor: of_payers(UNDOES)? })
     }
 
     fn line(&self) -> String {
         let Self { moved_minor, undone_minor } = self;
         match (moved_minor, undone_minor) {
-            (0, 0) => "the bank booked nothing on the card".to_owned(),
-            (_, 0) => format!("the bank booked {moved_minor:+} on the card (minor units)"),
+            (0, 0) => "the bank booked nothing on the shopper's account".to_owned(),
+            (_, 0) => format!("the bank booked {moved_minor:+} on the shopper's account (minor units)"),
             _ => format!(
-                "the bank booked {moved_minor:+} on the card and undid it by {undone_minor:+}: {:+} in all (minor units)",
+                "the bank booked {moved_minor:+} on the shopper's account and undid it by {undone_minor:+}: {:+} in all (minor units)",
                 moved_minor + undone_minor
             ),
         }
@@ -157,7 +159,7 @@ fn heading(transaction: &Transaction) -> Vec<(String, String)> {
                 transaction.kind, transaction.amount, transaction.stan, transaction.batch
             ),
         ),
-        line("card", format!("{} {}", transaction.card.truncated, transaction.card.label)),
+        payer_line(transaction),
         line(
             "status",
             format!("{}: {} / {}", transaction.status.name(), transaction.message.zh, transaction.message.en),
@@ -166,7 +168,19 @@ fn heading(transaction: &Transaction) -> Vec<(String, String)> {
     if let Some(rrn) = transaction.rrn() {
         lines.push(line("reference", rrn.to_string()));
     }
+    if let Some(voucher) = transaction.voucher_code() {
+        lines.push(line("voucher", format!("{voucher} (付款凭证号)")));
+    }
     lines
+}
+
+fn payer_line(transaction: &Transaction) -> (String, String) {
+    let (topic, text) = match (transaction.kind.is_qr(), transaction.scanned_code()) {
+        (false, _) => ("card", format!("{} {}", transaction.card.truncated, transaction.card.label)),
+        (true, Some(code)) => ("payer", format!("扫码 / code {code} was scanned")),
+        (true, None) => ("payer", "顾客扫码 / the buyer scanned the code shown".to_owned()),
+    };
+    (topic.to_owned(), text)
 }
 
 fn host_lines(

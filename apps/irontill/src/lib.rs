@@ -35,6 +35,7 @@ mod system;
 mod tampered_line;
 mod till_point;
 mod verdict;
+mod wallet;
 
 pub use verdict::{Misuse, Verdict};
 
@@ -58,6 +59,9 @@ enum Command {
     /// The card lab.
     #[command(subcommand)]
     Card(cards::CardCommand),
+    /// What a buyer does on the phone: wallets that pay by QR code.
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
     /// Any message, field by field.
     Decode(decode::Decode),
     /// Runs vector files through the product's own code.
@@ -107,6 +111,7 @@ pub fn work(arguments: Arguments) -> anyhow::Result<Verdict> {
         Command::Demo(demo) => demo.run(),
         Command::Pay(pay) => pay.run(),
         Command::Card(card) => card.run(),
+        Command::Wallet(wallet) => wallet.run(),
         Command::Decode(decode) => decode.run(),
         Command::Vectors(published) => published.run(),
         Command::Explain(explain) => explain.run(),

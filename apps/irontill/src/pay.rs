@@ -1,16 +1,20 @@
 //! `irontill pay`: one payment.
 
-use crate::system::System;
+use crate::system::{Folder, System};
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
 use crate::verdict::{Misuse, Verdict};
+use crate::wallet;
 use clap::{Args, ValueEnum};
+use irontill_host::WalletDesk;
 use irontill_terminal::{Completion, Observer, Progress};
 use reader::Reader;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use till::{AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
-use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, Rrn, Stan};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use till::{
+    AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome,
+};
+use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, PaymentCode, Rrn, Stan, WalletNumber};
 
 /// Columns of a receipt on a screen.
 pub const RECEIPT_COLUMNS: usize = 48;
@@ -73,6 +77,21 @@ pub struct Pay {
     /// Reference number of the sale that is refunded.
     #[arg(long)]
     rrn: Option<String>,
+    /// Sell to the buyer whose code was scanned: nineteen digits, from `irontill wallet code`.
+    #[arg(long, conflicts_with_all = ["show_qr"])]
+    qr: Option<String>,
+    /// Show a code for the buyer to scan, as text, and wait; `irontill wallet pay CODE` pays it.
+    #[arg(long)]
+    show_qr: bool,
+    /// Let this demo wallet do the buyer's part: show a fresh code that is scanned, or pay the code that is shown.
+    #[arg(long)]
+    wallet: Option<u32>,
+    /// The cashier stops waiting for the buyer after so many seconds.
+    #[arg(long)]
+    cancel_after_s: Option<u64>,
+    /// Voucher code (付款凭证号) of the QR payment that is refunded.
+    #[arg(long)]
+    voucher_code: Option<String>,
     /// Test card; `irontill card list` shows them.
     #[arg(long, default_value = "unionpay-credit")]
     card: String,
@@ -105,15 +124,53 @@ impl Observer for Console {
     }
 }
 
+/// Whoever stands at the till: sees the screen, lets the demo's buyer pay what is shown, loses patience.
+struct Watcher {
+    /// Only the code to show is printed: standard output is for the result.
+    quiet: bool,
+    shown: Option<PaymentCode>,
+    buyer: Option<(WalletDesk, WalletNumber)>,
+    cancel_at: Option<Instant>,
+}
+
+impl Observer for Watcher {
+    fn see(&mut self, progress: Progress<'_>) {
+        if let Progress::Screen(Screen::AwaitingPayer { code: Some(code), .. }) = &progress
+            && self.shown.replace(*code) != Some(*code)
+        {
+            eprintln!("QR {}", code.expose());
+            if let Some((desk, wallet)) = &mut self.buyer {
+                match desk.pay(code, *wallet) {
+                    Ok(_) => eprintln!("  wallet {wallet} pays it"),
+                    Err(refusal) => eprintln!("  wallet {wallet} does not pay it: {refusal}"),
+                }
+            }
+        }
+        if !self.quiet {
+            Console.see(progress);
+        }
+    }
+
+    fn cancels(&mut self) -> bool {
+        let due = self.cancel_at.is_some_and(|at| Instant::now() >= at);
+        if due {
+            self.cancel_at = None;
+        }
+        due
+    }
+}
+
 impl Pay {
     /// Pays.
     pub fn run(self) -> anyhow::Result<Verdict> {
-        let command = self.command()?;
+        self.check_qr_flags()?;
         let profile = profile(&self.card)?;
+        self.amount.as_ref().map(|_| self.amount()).transpose()?;
         let system = match &self.data {
             Some(path) => System::attach_or_start(path)?,
             None => System::start_private()?,
         };
+        let command = self.command(&system.folder)?;
         let reader = match &self.reader {
             Some(name) => pcsc_reader(name)?,
             None => {
@@ -123,11 +180,8 @@ impl Pay {
         };
         let side = CardSide::new(reader, self.pin.as_deref())?;
         let mut terminal = TillPoint::demo(&system.folder)?.open(&system.folder, &system.address, side)?;
-        let completion = if self.json {
-            terminal.pay(command, REVERSAL_PATIENCE, &mut irontill_terminal::Silent)?
-        } else {
-            terminal.pay(command, REVERSAL_PATIENCE, &mut Console)?
-        };
+        let mut watcher = self.watcher(&system.folder)?;
+        let completion = terminal.pay(command, REVERSAL_PATIENCE, &mut watcher)?;
         if self.json {
             println!("{}", to_json(&completion));
         } else {
@@ -138,7 +192,44 @@ impl Pay {
         Ok(Verdict::of(good.contains(&completion.outcome.status)))
     }
 
-    fn command(&self) -> anyhow::Result<OperatorCommand> {
+    /// What can be wrong is said before a system is started.
+    fn check_qr_flags(&self) -> Result<(), Misuse> {
+        self.qr.as_deref().map(wallet::parse_code).transpose()?;
+        self.wallet.map(wallet::number).transpose()?;
+        let by_code = self.qr.is_some() || self.show_qr || self.wallet.is_some();
+        if by_code && self.transaction != Kind::Sale {
+            return Err(Misuse("--qr, --show-qr and --wallet go with a sale".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn watcher(&self, folder: &Folder) -> anyhow::Result<Watcher> {
+        let buyer = match self.wallet.filter(|_| self.show_qr) {
+            Some(number) => Some((wallet::desk(folder)?, wallet::number(number)?)),
+            None => None,
+        };
+        let cancel_at = self.cancel_after_s.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        Ok(Watcher { quiet: self.json, shown: None, buyer, cancel_at })
+    }
+
+    /// A sale by QR code, if one is meant.
+    fn qr_sale(&self, folder: &Folder) -> anyhow::Result<Option<OperatorCommand>> {
+        let amount = || self.amount();
+        Ok(match (&self.qr, self.show_qr, self.wallet) {
+            (Some(code), _, _) => Some(OperatorCommand::QrSale { amount: amount()?, code: wallet::parse_code(code)? }),
+            (None, true, _) => Some(OperatorCommand::QrOrder { amount: amount()? }),
+            (None, false, Some(number)) => {
+                let code = wallet::fresh_code(&mut wallet::desk(folder)?, wallet::number(number)?)?;
+                Some(OperatorCommand::QrSale { amount: amount()?, code })
+            }
+            (None, false, None) => None,
+        })
+    }
+
+    fn command(&self, folder: &Folder) -> anyhow::Result<OperatorCommand> {
+        if let Some(command) = self.qr_sale(folder)? {
+            return Ok(command);
+        }
         Ok(match self.transaction {
             Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
             Kind::Instalments => {
@@ -146,6 +237,11 @@ impl Pay {
             }
             Kind::Tip => OperatorCommand::Tip { stan: self.voucher()?, tip: money("--tip", self.tip.as_deref())? },
             Kind::Void => OperatorCommand::Void { stan: self.voucher()? },
+            Kind::Refund if self.voucher_code.is_some() => OperatorCommand::QrRefund {
+                amount: self.amount()?,
+                voucher_code: self.voucher_code.clone().unwrap_or_default(),
+                original_date: self.date()?,
+            },
             Kind::Refund => OperatorCommand::Refund {
                 amount: self.amount()?,
                 original_rrn: self.rrn()?,
@@ -243,6 +339,7 @@ pub fn to_json(completion: &Completion) -> Value {
         "batch": text(outcome.batch.map(|batch| batch.to_string())),
         "authorisation_code": text(outcome.authorisation_code.map(|code| code.text().to_owned())),
         "amount": text(outcome.amount.map(|amount| amount.to_string())),
+        "voucher_code": text(outcome.voucher_code.clone()),
         "card": text(outcome.card.map(|card| card.text().to_owned())),
         "balance_minor": outcome.balance.map_or(Value::Null, |balance| balance.minor.into()),
         "message": { "zh": outcome.message.zh, "en": outcome.message.en },

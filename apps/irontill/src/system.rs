@@ -8,6 +8,7 @@
 
 use crate::bureau;
 use crate::verdict::{Misuse, Verdict};
+use crate::wallet;
 use anyhow::{Context, bail};
 use irontill_host::{Admin, HostSettings, LogSink};
 use irontill_keys::{AsRoot, KeyProcessConfig};
@@ -323,6 +324,7 @@ impl System {
         let keys = Process::start(&folder, "keys-process")?.0;
         folder.prepare_host()?;
         bureau::load_test_cards(&folder)?;
+        wallet::open_demo_wallets(&folder)?;
         let (host, address) = Process::start(&folder, "host-process")?;
         Ok(Self { folder, address, host: Some(host), keys: Some(keys), _private: None })
     }
