@@ -162,7 +162,7 @@ impl Auditor {
         self.batch_moves_forward(seen);
         let Some(trace) = seen.trace else { return };
         let name = (seen.terminal.clone(), seen.batch, trace);
-        if seen.is_financial() && !self.intents.contains_key(&name) {
+        if seen.is_financial() && seen.kind != eye::QR_QUERY && !self.intents.contains_key(&name) {
             self.nothing_is_open(seen, &name);
         }
         if let Some(kind) = kind_of(seen) {
@@ -347,7 +347,7 @@ impl Auditor {
     }
 
     fn card_delta(line: &StatementLine) -> i64 {
-        line.legs.iter().filter(|(account, _)| account.starts_with("card/")).map(|(_, delta)| delta).sum()
+        line.legs.iter().filter(|(account, _)| eye::is_payers(account)).map(|(_, delta)| delta).sum()
     }
 
     fn booked_forward(&mut self, name: IntentName, line: &StatementLine) {

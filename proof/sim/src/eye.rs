@@ -32,6 +32,14 @@ impl Seen {
     }
 }
 
+/// 60.1 of a query: it asks about a payment that is open, and moves nothing.
+pub const QR_QUERY: &str = "60";
+
+/// Whether an account is a payer's: a card's or a wallet's.
+pub fn is_payers(account: &str) -> bool {
+    account.starts_with("card/") || account.starts_with("wallet/")
+}
+
 /// How long a field is, and how its content is written.
 enum Shape {
     Digits(usize),

@@ -66,6 +66,18 @@ pub enum Act {
     },
     /// Takes the last completion back.
     VoidCompletion,
+    /// Sells to the buyer whose code is scanned.
+    QrSale {
+        /// Minor units.
+        minor: u64,
+    },
+    /// Shows a code that the buyer scans.
+    QrOrder {
+        /// Minor units.
+        minor: u64,
+    },
+    /// From now on the buyer pays when the till begins to wait for the nth time.
+    BuyerPaysAt(u32),
     /// The terminal gets a newer master key, and the host hears of it.
     NewMasterKey,
     /// The next so many requests are lost.
@@ -143,6 +155,24 @@ pub const FLOWS: &[Flow] = &[
         &[Act::PreAuthorise { minor: 5_000 }, Act::Complete { minor: 4_000 }, Act::VoidCompletion],
     ),
     flow("balance", &[Act::Balance]),
+    flow("QR sale", &[Act::QrSale { minor: 1_250 }]),
+    flow("QR sale whose answer is lost", &[Act::LoseResponses(1), Act::QrSale { minor: 1_250 }]),
+    flow("QR sale whose buyer is asked", &[Act::BuyerPaysAt(2), Act::QrSale { minor: 60_000 }]),
+    core("QR order", &[Act::BuyerPaysAt(1), Act::QrOrder { minor: 880 }]),
+    flow("QR order that nobody pays", &[Act::QrOrder { minor: 880 }]),
+    flow("QR order paid at the last moment", &[Act::BuyerPaysAt(24), Act::QrOrder { minor: 880 }]),
+    flow("QR void", &[Act::QrSale { minor: 1_250 }, Act::LoseResponses(1), Act::VoidLastSale, Act::VoidLastSale]),
+    flow(
+        "QR refunds and settlement",
+        &[
+            Act::BuyerPaysAt(1),
+            Act::QrOrder { minor: 880 },
+            Act::LoseResponses(1),
+            Act::RefundLastSale { minor: 500 },
+            Act::RefundLastSale { minor: 380 },
+            Act::Settle,
+        ],
+    ),
     core(
         "settlement",
         &[

@@ -14,6 +14,7 @@ mod host;
 mod hunt;
 pub mod lab;
 mod many;
+mod phone;
 mod plant;
 mod random;
 mod replay;

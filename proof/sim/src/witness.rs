@@ -112,7 +112,8 @@ impl Witness {
     }
 
     fn read_line(&mut self, line: &StatementLine, findings: &mut Vec<Finding>) {
-        let Some((account, delta)) = line.legs.iter().find(|(account, _)| account.starts_with("card/")) else { return };
+        let payer = line.legs.iter().find(|(account, _)| eye::is_payers(account));
+        let Some((account, delta)) = payer else { return };
         let left = self.money.entry(account.clone()).or_default();
         *left += delta;
         if *left < 0 {

@@ -493,12 +493,10 @@ fn movement(work: &Work, kind: Kind, intent: Intent, amount: Amount) -> Option<M
         | Kind::CompletionVoid
         | Kind::TipAdjustment
         | Kind::QrVoid
-        | Kind::QrRefund => {
-            match work.original.as_ref()? {
-                Original::Movement { movement, .. } => Some(movement.clone()),
-                Original::Hold(_) => None,
-            }
-        }
+        | Kind::QrRefund => match work.original.as_ref()? {
+            Original::Movement { movement, .. } => Some(movement.clone()),
+            Original::Hold(_) => None,
+        },
         Kind::Completion | Kind::CompletionNotice => {
             let Original::Hold(hold) = work.original.as_ref()? else { return None };
             Some(Movement { sale: intent, funds: hold.funds.clone(), amount })

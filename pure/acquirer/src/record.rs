@@ -146,12 +146,9 @@ impl Kind {
             | Kind::Instalment
             | Kind::QrSale
             | Kind::QrOrder => Some(Side::Debit),
-            Kind::Void
-            | Kind::InstalmentVoid
-            | Kind::Refund
-            | Kind::CompletionVoid
-            | Kind::QrVoid
-            | Kind::QrRefund => Some(Side::Credit),
+            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::QrVoid | Kind::QrRefund => {
+                Some(Side::Credit)
+            }
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }

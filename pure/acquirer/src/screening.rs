@@ -238,7 +238,8 @@ pub(crate) fn past_of_reversal(reversal: &Reversal) -> Option<Past> {
     let amount = match &reversal.undo {
         Undo::Sale(movement) | Undo::Void(movement) | Undo::Completion(movement, _) => movement.amount,
         Undo::Hold(hold) | Undo::Release(hold) => hold.amount,
-        Undo::Nothing | Undo::Tombstone => return None,
+        // An order that nobody paid is no past.
+        Undo::Order(_) | Undo::Nothing | Undo::Tombstone => return None,
     };
     Some(Past {
         intent: reversal.intent,

@@ -217,7 +217,7 @@ impl State {
             Record::HoldExpired { hold, .. } => {
                 self.holds.remove(&hold.authorisation);
             }
-            Record::OrderPaid { sale, payment } => self.apply_order_payment(sale, payment),
+            Record::OrderPaid { sale, payment } => self.apply_order_payment(&sale, &payment),
             Record::Queried { .. } => {}
             Record::Compared(comparison) => {
                 self.note(&comparison.rrn);

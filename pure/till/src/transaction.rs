@@ -119,12 +119,9 @@ impl TransactionKind {
             | Kind::Instalment
             | Kind::QrSale
             | Kind::QrOrder => Some(Side::Debit),
-            Kind::Void
-            | Kind::InstalmentVoid
-            | Kind::Refund
-            | Kind::CompletionVoid
-            | Kind::QrVoid
-            | Kind::QrRefund => Some(Side::Credit),
+            Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::QrVoid | Kind::QrRefund => {
+                Some(Side::Credit)
+            }
             Kind::Balance | Kind::PreAuthorisation | Kind::PreAuthorisationVoid => None,
         }
     }

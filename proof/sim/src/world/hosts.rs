@@ -35,7 +35,7 @@ impl World {
     }
 
     /// The disk that the host processes share is gone, and they with it.
-    fn cut_hosts(&mut self) {
+    pub(super) fn cut_hosts(&mut self) {
         let left = self.left_by_cut();
         self.store.lose_power(left);
         for host in 0..self.hosts.len() {

@@ -47,7 +47,8 @@ impl World {
             format!("{index} {:?} {:?} {:?}", outcome.operation, outcome.status, outcome.stan).as_bytes(),
         );
         self.outcome_heard(index, outcome);
-        if outcome.operation == Operation::Sale && outcome.status == OutcomeStatus::Approved {
+        let sells = [Operation::Sale, Operation::QrSale, Operation::QrOrder].contains(&outcome.operation);
+        if sells && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
         }
         let ends = [Operation::PreAuthorisationVoid, Operation::Completion, Operation::CompletionNotice];

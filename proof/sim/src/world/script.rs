@@ -2,6 +2,7 @@
 
 use super::{HEALING_MS_MAX, Plan, World};
 use crate::flows::Act;
+use crate::phone;
 use crate::sqlite_node::SqliteNode;
 use crate::terminal::Waiting;
 use memory_disk::When;
@@ -9,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use till::{CompletionForm, OperatorCommand};
-use types::{Amount, Currency};
+use types::{Amount, Currency, PaymentCode};
 
 /// With nothing planned for so long, a world that is at rest stays at rest, in virtual milliseconds.
 const QUIET_MS: u64 = 5_000;
@@ -31,11 +32,18 @@ pub(crate) struct Script {
     pub responses: VecDeque<usize>,
     /// Commands to the card before it is pulled.
     pull_after: Option<u32>,
+    /// At which beginning of a wait the buyer pays, if ever; how many there were; the code that was scanned; codes given.
+    pays_at: Option<u32>,
+    waits: u32,
+    scanned: Option<PaymentCode>,
+    codes_given: u64,
 }
 
 impl Script {
     pub fn new(nodes: Nodes, left: When) -> Self {
-        Self { nodes, left, requests: VecDeque::new(), responses: VecDeque::new(), pull_after: None }
+        let (requests, responses) = (VecDeque::new(), VecDeque::new());
+        let (pull_after, pays_at, waits, scanned, codes_given) = (None, None, 0, None, 0);
+        Self { nodes, left, requests, responses, pull_after, pays_at, waits, scanned, codes_given }
     }
 
     /// Whether the card is pulled at this command.
@@ -97,6 +105,7 @@ impl World {
                 Act::DoubleRequest => return script.requests.push_back(2),
                 Act::DoubleResponse => return script.responses.push_back(2),
                 Act::PullCardAfter(commands) => return script.pull_after = Some(commands),
+                Act::BuyerPaysAt(wait) => return script.pays_at = Some(wait),
                 _ => {}
             }
         }
@@ -126,6 +135,14 @@ impl World {
                 self.witness.wished(self.peers[0].terminal.text(), minor);
                 OperatorCommand::Sale { amount: amount(minor) }
             }
+            Act::QrSale { minor } => {
+                self.witness.wished(self.peers[0].terminal.text(), minor);
+                OperatorCommand::QrSale { amount: amount(minor), code: self.scanned_code()? }
+            }
+            Act::QrOrder { minor } => {
+                self.witness.wished(self.peers[0].terminal.text(), minor);
+                OperatorCommand::QrOrder { amount: amount(minor) }
+            }
             Act::VoidLastSale => OperatorCommand::Void { stan: self.refundable[0].last()?.stan },
             Act::RefundLastSale { minor } => {
                 let sale = self.refundable[0].last()?.clone();
@@ -146,10 +163,40 @@ impl World {
         })
     }
 
+    /// The buyer opens the phone and shows a code.
+    fn scanned_code(&mut self) -> Option<PaymentCode> {
+        let wall_ms = self.now().wall_ms;
+        let script = self.script.as_mut()?;
+        script.codes_given += 1;
+        let given = phone::give_code(&mut self.store, script.codes_given, wall_ms);
+        if given.is_err() {
+            self.cut_hosts();
+        }
+        script_code(self.script.as_mut()?, given.ok())
+    }
+
+    /// The till waits for the buyer, who looks at the phone or at the screen.
+    pub(super) fn screen_shown(&mut self, screen: &till::Screen) {
+        let till::Screen::AwaitingPayer { code, .. } = screen else { return };
+        let wall_ms = self.now().wall_ms;
+        let Some(script) = &mut self.script else { return };
+        script.waits += 1;
+        let Some(code) = code.or(script.scanned).filter(|_| script.pays_at == Some(script.waits)) else { return };
+        // Without power on the host's disk the phone says that it did not work.
+        if self.hosts.iter().any(|host| host.up) && phone::pay(&mut self.store, &code, wall_ms).is_err() {
+            self.cut_hosts();
+        }
+    }
+
     fn completion(&self, amount: Amount, form: CompletionForm) -> Option<OperatorCommand> {
         let authorisation = self.authorised[0].last()?.named.clone();
         Some(OperatorCommand::Complete { amount, authorisation, form })
     }
+}
+
+fn script_code(script: &mut Script, given: Option<PaymentCode>) -> Option<PaymentCode> {
+    script.scanned = given;
+    given
 }
 
 impl Plan {

@@ -4,6 +4,7 @@ use super::{WALLETS, World, is_unsealed, make_master_key};
 use crate::canary::Canary;
 use crate::host::load_card;
 use crate::lab::TestIssuer;
+use crate::phone;
 use crate::random::Random;
 use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Wallet, numbered};
@@ -49,6 +50,9 @@ impl World {
             ped.explains = number == 1 && self.plan.seed.is_multiple_of(EXPLAINING_WORLDS);
             let ped_keys = vault.speaks_to(Caller::Ped);
             let mut made = Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan));
+            if self.script.is_some() {
+                phone::open_wallet(&mut self.store)?;
+            }
             if let Some(script) = &self.script {
                 let above = |node| SimulatedStore::default().unsealed(true).above(node);
                 made.set_journals(above(Rc::clone(&script.nodes.till)), above(Rc::clone(&script.nodes.ped)));
