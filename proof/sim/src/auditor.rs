@@ -3,7 +3,7 @@
 //! It is fed only with frames on the wire (read by its own [`crate::eye`]), receipts handed out, what terminals claim of their
 //! transactions, and the bank's statement. It shares no code with the product.
 
-use crate::eye::Seen;
+use crate::eye::{self, Seen};
 use crate::store::StatementLine;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

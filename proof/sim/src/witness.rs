@@ -2,7 +2,7 @@
 //! the system with each other; the witness compares them with what people wanted. It shares no code with the product.
 
 use crate::auditor::IntentName;
-use crate::eye::Seen;
+use crate::eye::{self, Seen};
 use crate::store::StatementLine;
 use std::collections::{BTreeMap, HashMap};
 
