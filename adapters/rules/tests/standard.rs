@@ -6,7 +6,16 @@ use risk::{Answer, Entry, FindingKind, Memory, Past, Question, RuleSet};
 use rules::STANDARD_RULES;
 use types::{Amount, BatchNumber, CardToken, Currency, MerchantId, Stan, TerminalId};
 
-const KINDS: [&str; 5] = ["sale", "void", "refund", "pre-authorisation", "balance inquiry"];
+const KINDS: [&str; 8] = [
+    "sale",
+    "void",
+    "refund",
+    "pre-authorisation",
+    "balance inquiry",
+    "completion void",
+    "instalment sale",
+    "instalment void",
+];
 const NOON_MS: u64 = 1_773_547_200_000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -22,8 +31,7 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
-        let kinds = [&KINDS[..], &["completion void"]].concat();
-        let rules = rules::read(STANDARD_RULES, &kinds).unwrap();
+        let rules = rules::read(STANDARD_RULES, &KINDS).unwrap();
         Self { rules, memory: Memory::default(), stan: 0, now_ms: NOON_MS, category: 5999, hour: 12 }
     }
 

@@ -59,11 +59,14 @@ impl Acquirer {
         }
     }
 
-    /// Asks for the file of the wallet that pays or is paid back.
+    /// Asks for the file of the wallet that pays or is paid back; the risk rules come before it.
     pub(crate) fn find_wallet(&mut self, work: Box<Work>, out: &mut Output) {
         let Some(wallet) = work.wallet else {
             return self.decide(work, Rule::WalletUnknown.into(), None, out);
         };
+        if let Some(question) = self.question(&work, None) {
+            return self.screen(work, question, None, out);
+        }
         let ticket = self.wait(work, Phase::FindingWallet);
         out.effects.push(Effect::Find { ticket, space: SPACE_WALLET, key: wallet_key(wallet) });
     }

@@ -130,6 +130,11 @@ impl Kind {
         matches!(self, Kind::Refund | Kind::CompletionNotice | Kind::OfflineSale | Kind::TipAdjustment | Kind::QrRefund)
     }
 
+    /// Whether it takes back a transaction of its batch, whole.
+    pub fn voids(self) -> bool {
+        matches!(self, Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid | Kind::QrVoid)
+    }
+
     /// Whether a card sells by it: what a card's void or a tip may name.
     pub fn is_sale(self) -> bool {
         matches!(self, Kind::Sale | Kind::OfflineSale)

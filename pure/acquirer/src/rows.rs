@@ -69,7 +69,7 @@ fn decision_rows(decision: &Decision) -> Vec<Row> {
     rows.extend(movement_rows(decision));
     // A host without rules keeps no past.
     if decision.screening.is_some() {
-        rows.extend(past_rows(&past_of_decision(decision)));
+        rows.extend(past_of_decision(decision).iter().flat_map(past_rows));
     }
     rows
 }

@@ -8,6 +8,7 @@ use crate::record::{Decision, Kind, Record, Reversal, Undo};
 use crate::rule::Rule;
 use crate::words::{Effect, Level};
 use iso8583::unionpay::{Entry, EntryMode};
+use issuer::wallet::wallet_token;
 use ledger::Intent;
 use machine::wire::Encode;
 use risk::{Answer, Past, Question, Screening};
@@ -26,9 +27,8 @@ pub fn kind_names() -> Vec<&'static str> {
 impl MerchantPolicy {
     pub(crate) fn allows(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => self.voids,
-            Kind::Refund => self.refunds,
-            _ => true,
+            Kind::Refund | Kind::QrRefund => self.refunds,
+            kind => self.voids || !kind.voids(),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Acquirer {
         Some(Question {
             intent,
             kind: kind.name().to_owned(),
-            card: work.card.as_ref().map(|card| card.token),
+            card: work.card.as_ref().map(|card| card.token).or(work.wallet.map(wallet_token)),
             amount: amount_of(work, self.state.enrolment.as_ref()?.currency)?,
             entry: entry(work.incoming.body.entry_mode.map_or(*b"000", |mode| mode.0)),
             category: self.policy().category,
@@ -117,7 +117,7 @@ impl Acquirer {
         let Phase::Screening { refused } = core::mem::replace(&mut work.phase, Phase::Opening) else { return };
         let kind = kind_of(&work);
         // What a notice tells has happened already; only a refund's money has not left yet.
-        let too_late = kind.is_notice() && kind != Kind::Refund;
+        let too_late = kind.is_notice() && !matches!(kind, Kind::Refund | Kind::QrRefund);
         let obeyed = self.policy().rules == RuleUse::Refuse && !too_late && refused.is_none();
         let screening = if obeyed { screening } else { screening.softened() };
         for finding in &screening.findings {
@@ -130,6 +130,7 @@ impl Acquirer {
         work.screening = Some(screening);
         match refused.or(refusal) {
             Some(rule) => self.decide(work, rule.into(), None, out),
+            None if kind.is_qr() => self.find_wallet(work, out),
             None => self.ask_issuer(work, out),
         }
     }
@@ -161,8 +162,7 @@ fn entry(mode: [u8; 3]) -> risk::Entry {
 /// Whether a void names a sale of another batch than the one it came in.
 fn names_closed_batch(kind: Kind, original: &[u8], intent: Intent) -> bool {
     let batch = original.get(..BATCH_DIGITS).and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok());
-    matches!(kind, Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid)
-        && batch.is_some_and(|batch: u32| batch != intent.batch.number())
+    kind.voids() && batch.is_some_and(|batch: u32| batch != intent.batch.number())
 }
 
 /// What the rules would have been asked about a decision of the past, and whether they would have been: not where it was refused
@@ -181,10 +181,8 @@ pub fn question_of(
     {
         return None;
     }
-    let gives_back = matches!(
-        decision.kind,
-        Kind::Void | Kind::InstalmentVoid | Kind::Refund | Kind::CompletionVoid | Kind::TipAdjustment
-    ) && refused.is_none();
+    let rests = decision.kind.voids() || matches!(decision.kind, Kind::Refund | Kind::QrRefund | Kind::TipAdjustment);
+    let gives_back = rests && refused.is_none();
     let named = decision.identity.original_rrn.as_ref().filter(|_| gives_back);
     let original = named.and_then(original).map(|(intent, amount, wall_ms)| risk::Original {
         amount_minor: amount.minor(),
@@ -194,7 +192,7 @@ pub fn question_of(
     Some(Question {
         intent: decision.intent,
         kind: decision.kind.name().to_owned(),
-        card: decision.identity.card,
+        card: decision.payer(),
         amount: decision.amount,
         entry: entry(decision.entry_mode),
         category,
@@ -209,28 +207,27 @@ pub fn question_of(
 /// What is remembered of a record.
 pub fn past_of(record: &Record) -> Option<Past> {
     match record {
-        Record::Decided(decision) => Some(past_of_decision(decision)),
+        Record::Decided(decision) => past_of_decision(decision),
         Record::Reversed(reversal) => past_of_reversal(reversal),
         _ => None,
     }
 }
 
-pub(crate) fn past_of_decision(decision: &Decision) -> Past {
-    let undoes = match decision.kind {
-        Kind::Void | Kind::InstalmentVoid | Kind::CompletionVoid => {
-            decision.movement.as_ref().map(|movement| movement.sale)
-        }
-        _ => None,
-    };
-    Past {
+/// A payment that waits for its buyer is neither approved nor declined, and not remembered.
+pub(crate) fn past_of_decision(decision: &Decision) -> Option<Past> {
+    if decision.awaits_payer() {
+        return None;
+    }
+    let undone = decision.movement.as_ref().filter(|_| decision.kind.voids());
+    Some(Past {
         intent: decision.intent,
         kind: decision.kind.name().to_owned(),
-        card: decision.identity.card,
+        card: decision.payer(),
         amount: decision.amount,
         approved: decision.is_approved(),
-        undoes,
+        undoes: undone.map(|movement| movement.sale),
         wall_ms: decision.wall_ms,
-    }
+    })
 }
 
 /// A reversal that undid something.
