@@ -459,3 +459,42 @@ fn nobody_pays_at_a_terminal_that_may_not_sell() {
     assert!(!world.store.facts.keys().any(|(space, _)| space == SPACE_ORDER_END));
     assert_eq!(world.store.balance(&Account::MerchantPayable(merchant())), 0);
 }
+
+#[test]
+fn risk_rules_know_a_wallet_again_and_forget_what_still_waits() {
+    let mut world = world();
+    let mut config = acquirer::HostConfig::clone(&world.host.config);
+    config.policies.standard.rules = acquirer::RuleUse::Refuse;
+    world.host.config = std::sync::Arc::new(config);
+    world.host.machines.clear();
+    let velocity = |measure| {
+        let velocity = risk::Velocity { measure, scope: risk::Scope::Card, kind: None, minutes: 60 };
+        let number = risk::Number::Velocity(Box::new(velocity));
+        risk::Truth::Compare(risk::Comparison::GreaterOrEqual, number, risk::Number::Constant(1))
+    };
+    let rule = |id: &str, measure, refusal| risk::Rule {
+        id: id.to_owned(),
+        when: velocity(measure),
+        refusal: Some(refusal),
+        reason: risk::Reason::default(),
+        exceptions: Vec::new(),
+    };
+    world.host.rules = risk::RuleSet {
+        version: 1,
+        rules: vec![
+            rule("declined", risk::VelocityMeasure::Declined, risk::Answer::Suspected),
+            rule("again", risk::VelocityMeasure::Count, risk::Answer::Frequency),
+        ],
+    };
+    let waiting = sale(&mut world, CODE, ASK_ABOVE_MINOR + 1);
+    assert_eq!(code_of(&world.send(waiting).body()), "09", "its owner is asked");
+    let mut paid = |code: &str| {
+        give(&mut world, code);
+        let request = sale(&mut world, code, 1_250);
+        code_of(&world.send(request).body())
+    };
+    assert_eq!(paid("6212345678901234568"), "00", "what waits is not declined");
+    assert_eq!(paid("6212345678901234569"), "65", "the same wallet by another code");
+    assert_eq!(paid("6212345678901234570"), "59", "and it was declined");
+    assert_eq!((balance(&world, BUYER), world.payable()), (OPENING_MINOR - 1_250, 1_250));
+}
