@@ -392,6 +392,27 @@ class Terminal:
         assert end[39] == "00" and end[48] == f"{count:04d}", f"batch end: {end[39]}"
         self.batch = f"{int(self.batch) % 999999 + 1:06d}"
 
+    def manage(self, mti, network_code, f62=None):
+        """A management message without F11; gives F39 and F62."""
+        fields = {**self.identity(), 60: f"00{self.batch}{network_code}", **({62: f62} if f62 is not None else {})}
+        got = self.ask(mti, fields, with_mac=False)
+        return got[39], got.get(62, b"")
+
+    def parameters(self):
+        """Document §5.4: tags of fixed width. Gives a dictionary."""
+        code, field = self.manage("0800", "360")
+        assert code == "00", f"parameter download: {code}"
+        at, found = 0, {}
+        while at < len(field):
+            tag = field[at:at + 2].decode()
+            width = PARAMETER_WIDTHS[tag]
+            found[tag] = field[at + 2:at + 2 + width]
+            assert len(found[tag]) == width, f"tag {tag} is cut"
+            at += 2 + width
+        code, _ = self.manage("0800", "361")
+        assert code == "00", f"parameter download end: {code}"
+        return found
+
     def download(self, status_code, item_code, end_code, key_tags):
         """Document §5.1: list, every item, end. Gives the items as dictionaries of tags."""
         listed, more = [], True
@@ -417,6 +438,11 @@ class Terminal:
         assert end[39] == "00", f"download end: {end[39]}"
         return items
 
+
+# Document §5.4.
+PARAMETER_WIDTHS = {"11": 2, "12": 2, "13": 1, "14": 14, "15": 14, "16": 14, "17": 14, "18": 1, "19": 2, "20": 1, "21": 1, "22": 40,
+                    "23": 1, "24": 1, "25": 1, "26": 4}
+ALL_IS_WELL = b"011021031041051"
 
 # Document §3.3, column SAL, for a chip sale that is approved.
 SALE_RESPONSE = {2, 3, 4, 11, 12, 13, 15, 25, 32, 37, 38, 39, 41, 42, 44, 49, 55, 60, 63, 64}
@@ -449,6 +475,16 @@ def manage(terminal, checks):
         found = terminal.download("382", "380", "381", ("9F06",))
         assert any(item["9F06"].startswith(bytes.fromhex("A000000333")) for item in found)
         assert all(AID_TAGS <= set(item) for item in found)
+    with checks.step("terminal parameters come with the map of what is allowed"):
+        allowed = int.from_bytes(terminal.parameters()["26"], "big")
+        assert allowed & 1 << 32 - 6, f"a map that forbids sales: {allowed:032b}"
+    with checks.step("a list that nobody published is empty, a set that nobody published is not supported"):
+        assert terminal.manage("0800", "390", b"000") == ("00", b"0000")
+        assert terminal.manage("0800", "391")[0] == "00"
+        assert terminal.manage("0800", "364")[0] == "40"
+        assert terminal.manage("0800", "390", b"0")[0] == "30"
+    with checks.step("a status upload"):
+        assert terminal.manage("0820", "362", ALL_IS_WELL)[0] == "00"
 
 
 def sell(terminal, checks):

@@ -260,6 +260,7 @@ fn compute_parameters() -> acquirer::ParameterSet {
         capks: card::test_capks().into_iter().map(capk).collect(),
         aid_version: 1,
         aids: aids.iter().map(|(aid, version)| aid_parameters(aid, *version)).chain([offline_parameters()]).collect(),
+        ..acquirer::ParameterSet::default()
     }
 }
 

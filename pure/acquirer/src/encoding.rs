@@ -1,10 +1,10 @@
 //! Encodings of records, by hand.
 
 use crate::record::{
-    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
-    NAME_BYTES_MAX, NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload,
-    UploadedEntry,
+    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, Enrolment, Identity, Kind, NAME_BYTES_MAX,
+    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
 };
+use iso8583::unionpay::DownloadSet;
 use issuer::PinTries;
 use ledger::CardGroup;
 use machine::wire::{Encode, Malformed, Reader, Writer};
@@ -34,7 +34,6 @@ encode_enum!(Kind {
     OfflineSale = 20, TipAdjustment = 21, Instalment = 22, InstalmentVoid = 23,
     QrSale = 40, QrOrder = 41, QrVoid = 42, QrRefund = 43,
 });
-encode_enum!(DownloadedSet { Capk = 1, Aid = 2 });
 
 /// Writes a foreign value that has an encoding.
 fn put<T: Encode>(writer: &mut Writer, value: &T) {
@@ -438,8 +437,8 @@ impl Encode for Record {
                 writer.value(claim).u64(*overlap_until_ms)
             }
             Record::SignedOff { rrn } => writer.u8(3).value(rrn),
-            Record::Downloaded { set, version } => writer.u8(4).value(set).u32(*version),
-            Record::StatusReported { status } => writer.u8(5).bytes(status),
+            Record::Downloaded { set, version } => encode_downloaded(*set, *version, writer),
+            Record::StatusReported { status, version } => writer.u8(61).bytes(status).u32(*version),
             Record::Decided(decision) => writer.u8(6).value(&**decision),
             Record::Reversed(reversal) => writer.u8(7).value(&**reversal),
             Record::ScriptNoticed(notice) => writer.u8(8).value(&**notice),
@@ -471,8 +470,8 @@ impl Encode for Record {
             1 => Ok(Record::Enrolled { enrolment: reader.value()?, claims_number: reader.bool()? }),
             kind @ (2 | 15) => decode_signed_in(reader, kind),
             3 => Ok(Record::SignedOff { rrn: reader.value()? }),
-            4 => Ok(Record::Downloaded { set: reader.value()?, version: reader.u32()? }),
-            5 => Ok(Record::StatusReported { status: bounded(reader, NOTE_BYTES_MAX)?.to_vec() }),
+            kind @ (4 | 60) => decode_downloaded(reader, kind),
+            kind @ (5 | 61) => decode_status(reader, kind),
             6 => Ok(Record::Decided(Box::new(reader.value()?))),
             7 => Ok(Record::Reversed(Box::new(reader.value()?))),
             8 => Ok(Record::ScriptNoticed(Box::new(reader.value()?))),
@@ -495,6 +494,37 @@ impl Encode for Record {
             _ => Err(reader.malformed("a known record kind")),
         }
     }
+}
+
+/// The two sets of 0.1.0 keep their kind.
+fn encode_downloaded(set: DownloadSet, version: u32, writer: &mut Writer) -> &mut Writer {
+    match set {
+        DownloadSet::Capks => writer.u8(4).u8(1).u32(version),
+        DownloadSet::Aids => writer.u8(4).u8(2).u32(version),
+        set => writer.u8(60).u16(set.download_code()).u32(version),
+    }
+}
+
+fn decode_downloaded(reader: &mut Reader<'_>, kind: u8) -> Result<Record, Malformed> {
+    let set = match kind {
+        4 => match reader.u8()? {
+            1 => DownloadSet::Capks,
+            2 => DownloadSet::Aids,
+            _ => return Err(reader.malformed("a set of 0.1.0")),
+        },
+        _ => download_set(reader)?,
+    };
+    Ok(Record::Downloaded { set, version: reader.u32()? })
+}
+
+pub(crate) fn download_set(reader: &mut Reader<'_>) -> Result<DownloadSet, Malformed> {
+    DownloadSet::of_download_code(reader.u16()?).ok_or_else(|| reader.malformed("the code of a download"))
+}
+
+/// Kind 5 is of 0.1.0: nobody had asked for a status.
+fn decode_status(reader: &mut Reader<'_>, kind: u8) -> Result<Record, Malformed> {
+    let status = bounded(reader, NOTE_BYTES_MAX)?.to_vec();
+    Ok(Record::StatusReported { status, version: if kind == 5 { 0 } else { reader.u32()? } })
 }
 
 /// Kind 2 is of 0.1.0: a sign-in ended the earlier keys at once and claimed nothing.

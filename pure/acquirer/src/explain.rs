@@ -33,7 +33,7 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
             lines.add("intent", original.text());
             lines.add("answer", answered(*response_code));
         }
-        Record::Downloaded { set, version } => lines.add("set", format!("{set:?} version {version}")),
+        Record::Downloaded { set, version } => lines.add("set", format!("{} version {version}", set.name())),
         Record::Decided(decision) => explain_decision(decision, &mut lines),
         Record::Reversed(reversal) => explain_reversal(reversal, &mut lines),
         Record::ScriptNoticed(notice) => lines.add("intent", notice.intent.text()),
@@ -52,7 +52,10 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
             lines.add("batch", close.batch.to_string());
             lines.add("host's totals", totals(&close.totals));
         }
-        Record::SignedOff { .. } | Record::StatusReported { .. } | Record::Snapshot(_) => {}
+        Record::StatusReported { status, .. } => {
+            lines.add("status", iso8583::gbk::decode(status));
+        }
+        Record::SignedOff { .. } | Record::Snapshot(_) => {}
     }
     lines.0
 }

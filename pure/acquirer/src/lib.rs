@@ -33,7 +33,10 @@ mod state;
 mod words;
 
 pub use checks::Checks;
-pub use config::{HostConfig, INSTALMENTS_DEFAULT, KEY_OVERLAP_MS_DEFAULT, ParameterSet, REPLY_TIMEOUT_MS_DEFAULT};
+pub use config::{
+    HostConfig, INSTALMENTS_DEFAULT, KEY_OVERLAP_MS_DEFAULT, ParameterSet, Published, PublishedContent,
+    REPLY_TIMEOUT_MS_DEFAULT, TerminalParameterBook,
+};
 pub use explain::explain;
 pub use incoming::{Unroutable, route};
 pub use machine_impl::{Acquirer, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_RECORDS, WAITING_REQUESTS_MAX};
@@ -46,9 +49,9 @@ pub use policy::{
     REFUND_WINDOW_DAYS_DEFAULT, RuleUse, TIP_PERCENT_DEFAULT,
 };
 pub use record::{
-    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, DownloadedSet, Enrolment, Identity, Kind,
-    NAME_BYTES_MAX, NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored,
-    TERMINAL_NUMBER_MAX, Undo, Upload, UploadedEntry,
+    Answer, Authorisation, BatchClose, Capture, Comparison, Decision, Enrolment, Identity, Kind, NAME_BYTES_MAX,
+    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored, TERMINAL_NUMBER_MAX, Undo,
+    Upload, UploadedEntry,
 };
 pub use rows::{
     SPACE_AUTHORISATION, SPACE_INTENT, SPACE_PAST, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows,

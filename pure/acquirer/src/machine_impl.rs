@@ -2,11 +2,11 @@
 
 use crate::config::HostConfig;
 use crate::incoming::{Incoming, Unreadable};
-use crate::record::{DownloadedSet, Enrolment, Record};
+use crate::record::{Enrolment, Record};
 use crate::rule::Rule;
 use crate::state::State;
 use crate::words::{Effect, Event, Level, LogLine, PeerIdentity};
-use iso8583::unionpay::{Body, MessageKind, Requirement};
+use iso8583::unionpay::{Body, DownloadSet, MessageKind, Requirement};
 use issuer::IssuerReply;
 use keys::{Command, KeyBlock, Reply, SealedAccount, TerminalMaster, WorkingKeys};
 use ledger::{CardGroup, Hold, Movement};
@@ -424,21 +424,25 @@ impl Acquirer {
     /// ordered, and what the record in hand acknowledges is not ordered again.
     fn requirement(&self, kind: MessageKind, record: Option<&Record>) -> Requirement {
         use MessageKind as K;
-        let downloading = matches!(kind, K::CapkStatus | K::CapkDownload | K::AidStatus | K::AidDownload);
+        let downloading =
+            matches!(kind, K::CapkStatus | K::CapkDownload | K::AidStatus | K::AidDownload | K::ParameterDownload(_));
         if self.state.enrolment.is_none() || downloading {
             return Requirement::Nothing;
         }
-        let acknowledged = |set: DownloadedSet, before: u32| match record {
+        let has = |set: DownloadSet| match record {
             Some(Record::Downloaded { set: of, version }) if *of == set => *version,
-            _ => before,
+            _ => self.state.version(set),
+        };
+        let told = match record {
+            Some(Record::StatusReported { version, .. }) => *version,
+            _ => self.state.status_version,
         };
         let parameters = &self.config.parameters;
-        if parameters.capk_version > acknowledged(DownloadedSet::Capk, self.state.capk_version) {
-            Requirement::UpdateCapk
-        } else if parameters.aid_version > acknowledged(DownloadedSet::Aid, self.state.aid_version) {
-            Requirement::UpdateAidParameters
-        } else {
-            Requirement::Nothing
+        let newer = DownloadSet::ALL.into_iter().find(|set| parameters.version(*set) > has(*set));
+        match newer {
+            Some(set) => set.requirement(),
+            None if parameters.status_version > told => Requirement::UploadStatus,
+            None => Requirement::Nothing,
         }
     }
 

@@ -1,15 +1,15 @@
 //! Enrolment, sign-in and sign-off, downloads, echo and status.
 
+use crate::config::PublishedContent;
 use crate::machine_impl::{Acquirer, Order, Output, Phase, Work};
-use crate::record::{
-    DownloadedSet, Enrolment, NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, SerialClaim, TERMINAL_NUMBER_MAX,
-};
+use crate::record::{Enrolment, NAME_BYTES_MAX, NOTE_BYTES_MAX, Record, SerialClaim, TERMINAL_NUMBER_MAX};
 use crate::respond;
 use crate::rule::Rule;
 use crate::words::{Effect, EnrolmentRefused, Level};
 use iso8583::unionpay::{
-    DOWNLOAD_NOT_AVAILABLE, DownloadStatus, ListedCapk, MessageKind, format_aid_list, format_capk_list,
-    parse_aid_request, parse_capk_request, parse_status_query,
+    DOWNLOAD_NOT_AVAILABLE, DownloadSet, DownloadShape, DownloadStatus, ListedCapk, MessageKind, TerminalParameters,
+    format_aid_list, format_bin_page, format_capk_list, parse_aid_request, parse_bin_list_request, parse_capk_request,
+    parse_status_query,
 };
 use keys::{Command, KeyBlock, Owner, Refusal, Reply, TerminalMaster};
 use types::{ResponseCode, SecretBytes};
@@ -84,11 +84,16 @@ impl Acquirer {
             K::SignOff => self.sign_off(work, out),
             K::Echo => self.accept(work, None, None, out),
             K::StatusUpload => self.take_status(work, out),
-            K::CapkStatus => self.list(work, DownloadedSet::Capk, out),
-            K::AidStatus => self.list(work, DownloadedSet::Aid, out),
+            K::CapkStatus => self.list(work, DownloadSet::Capks, out),
+            K::AidStatus => self.list(work, DownloadSet::Aids, out),
             K::CapkDownload | K::AidDownload => self.download(work, out),
-            K::CapkDownloadEnd => self.end_download(work, DownloadedSet::Capk, out),
-            K::AidDownloadEnd => self.end_download(work, DownloadedSet::Aid, out),
+            K::CapkDownloadEnd => self.end_download(work, DownloadSet::Capks, out),
+            K::AidDownloadEnd => self.end_download(work, DownloadSet::Aids, out),
+            K::ParameterDownload(code) => self.download_set(work, DownloadSet::of_download_code(code), out),
+            K::ParameterDownloadEnd(code) => match DownloadSet::of_download_code(code.saturating_sub(1)) {
+                Some(set) => self.end_download(work, set, out),
+                None => self.refuse_without_mac(work, Rule::NotSupported, out),
+            },
             K::Settlement => self.compare_totals(work, out),
             K::BatchDetails | K::BatchIcUpload | K::BatchNotice => self.take_upload(work, out),
             K::BatchEnd { balanced } => self.end_batch(work, balanced, out),
@@ -164,18 +169,19 @@ impl Acquirer {
     }
 
     fn take_status(&mut self, work: Box<Work>, out: &mut Output) {
-        let record = Record::StatusReported { status: bounded_f62(&work) };
+        let version = self.config.parameters.status_version;
+        let record = Record::StatusReported { status: bounded_f62(&work), version };
         self.accept(work, None, Some(record), out);
     }
 
-    fn list(&mut self, work: Box<Work>, set: DownloadedSet, out: &mut Output) {
+    fn list(&mut self, work: Box<Work>, set: DownloadSet, out: &mut Output) {
         let received = work.incoming.body.f62.as_ref().and_then(|f62| parse_status_query(f62.expose()).ok());
         let Some(received) = received else {
             return self.refuse_without_mac(work, Rule::Format, out);
         };
         let page = match set {
-            DownloadedSet::Capk => self.capk_page(usize::from(received)),
-            DownloadedSet::Aid => self.aid_page(usize::from(received)),
+            DownloadSet::Capks => self.capk_page(usize::from(received)),
+            _ => self.aid_page(usize::from(received)),
         };
         self.accept(work, Some(page), None, out);
     }
@@ -222,14 +228,48 @@ impl Acquirer {
         aids.find(|entry| entry.aid == wanted).map(iso8583::unionpay::AidParameters::format)
     }
 
-    fn end_download(&mut self, work: Box<Work>, set: DownloadedSet, out: &mut Output) {
-        let (version, has) = match set {
-            DownloadedSet::Capk => (self.config.parameters.capk_version, self.state.capk_version),
-            DownloadedSet::Aid => (self.config.parameters.aid_version, self.state.aid_version),
-        };
-        let record = (version != has).then_some(Record::Downloaded { set, version });
+    /// A set that travels whole or in pages.
+    fn download_set(&mut self, work: Box<Work>, set: Option<DownloadSet>, out: &mut Output) {
+        let f62 = work.incoming.body.f62.as_ref().map_or(&[][..], SecretBytes::expose);
+        match set.ok_or(Rule::NotSupported).and_then(|set| self.content(set, f62)) {
+            Ok(content) => self.accept(work, Some(content), None, out),
+            Err(rule) => self.refuse_without_mac(work, rule, out),
+        }
+    }
+
+    fn content(&self, set: DownloadSet, f62: &[u8]) -> Result<Vec<u8>, Rule> {
+        if set == DownloadSet::Terminal {
+            return self.terminal_parameters();
+        }
+        let published = self.config.parameters.published.get(&set).map(|published| &published.content);
+        match (published, set.shape()) {
+            (Some(PublishedContent::Whole(content)), _) => Ok(content.clone()),
+            (Some(PublishedContent::List(bins)), _) => page_of(bins, f62),
+            (None, DownloadShape::Paged) => page_of(&[], f62),
+            (None, _) => Err(Rule::NotSupported),
+        }
+    }
+
+    /// What the book says of this terminal, and what its enrolment allows. A map of zeros would be no map (unionpay-pos §5.4).
+    fn terminal_parameters(&self) -> Result<Vec<u8>, Rule> {
+        let enrolment = self.state.enrolment.as_ref().ok_or(Rule::TerminalUnknown)?;
+        let allowed = Some(enrolment.allowed).filter(|allowed| *allowed != 0);
+        let parameters = self.config.parameters.terminal.of(enrolment.merchant, self.terminal);
+        let content = TerminalParameters { allowed, ..parameters }.format().ok_or(Rule::NotSupported)?;
+        if content.is_empty() { Err(Rule::NotSupported) } else { Ok(content) }
+    }
+
+    fn end_download(&mut self, work: Box<Work>, set: DownloadSet, out: &mut Output) {
+        let version = self.config.parameters.version(set);
+        let record = (version != self.state.version(set)).then_some(Record::Downloaded { set, version });
         self.accept(work, None, record, out);
     }
+}
+
+/// The page of a list behind the start index of F62.
+fn page_of(bins: &[String], f62: &[u8]) -> Result<Vec<u8>, Rule> {
+    let start = parse_bin_list_request(f62).map_err(|_| Rule::Format)?;
+    Ok(format_bin_page(bins.get(start..).unwrap_or_default()))
 }
 
 fn page_status(total: usize, rest: usize) -> DownloadStatus {

@@ -3,6 +3,7 @@
 use crate::checks::Checks;
 use crate::order::{Order, OrderPayment};
 use crate::state::State;
+use iso8583::unionpay::DownloadSet;
 use issuer::PinTries;
 use keys::{KeyBlock, TerminalMaster, WorkingKeys};
 use ledger::{BatchTotals, CardGroup, Hold, Intent, Movement};
@@ -422,15 +423,6 @@ pub struct BatchClose {
     pub at: CivilTime,
 }
 
-/// Which downloaded set a terminal acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DownloadedSet {
-    /// CA public keys.
-    Capk,
-    /// Application parameters.
-    Aid,
-}
-
 /// What a sign-in says about whose its serial number is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SerialClaim {
@@ -477,7 +469,7 @@ pub enum Record {
     /// The terminal has downloaded a set.
     Downloaded {
         /// Which.
-        set: DownloadedSet,
+        set: DownloadSet,
         /// Its version.
         version: u32,
     },
@@ -485,6 +477,8 @@ pub enum Record {
     StatusReported {
         /// F62.
         status: Vec<u8>,
+        /// Version of the host's wish to hear it; 0 in records of 0.1.0.
+        version: u32,
     },
     /// A transaction was decided.
     Decided(Box<Decision>),

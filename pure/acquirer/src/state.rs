@@ -2,9 +2,10 @@
 
 use crate::order::OrderPayment;
 use crate::record::{
-    BatchClose, Comparison, Decision, DownloadedSet, Enrolment, Kind, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice,
-    SerialClaim, Side, Stored, Undo,
+    BatchClose, Comparison, Decision, Enrolment, Kind, NOTE_BYTES_MAX, Record, Reversal, ScriptNotice, SerialClaim,
+    Side, Stored, Undo,
 };
+use iso8583::unionpay::DownloadSet;
 use keys::WorkingKeys;
 use ledger::{BatchTotals, Hold, Intent, MessageClass, Movement, TotalsFull};
 use machine::wire::{Encode, Malformed, Reader, Writer};
@@ -17,8 +18,8 @@ pub const OPEN_INTENTS_MAX: usize = 4000;
 pub const PREVIOUS_KEYS_MAX: usize = 4;
 /// Holds remembered for their expiry; those beyond it stay until they are voided or completed.
 pub const PLACED_HOLDS_MAX: usize = 1000;
-/// Version 1 (0.1.0) ends before the previous keys, version 2 before the holds.
-const STATE_VERSION: u8 = 3;
+/// Version 1 (0.1.0) ends before the previous keys, version 2 before the holds, version 3 before the versions of sets.
+const STATE_VERSION: u8 = 4;
 const COUNTER_LAST: u32 = 999_999;
 
 /// What became of a decided transaction.
@@ -89,6 +90,10 @@ pub struct State {
     pub capk_version: u32,
     /// Version of the application parameters it has.
     pub aid_version: u32,
+    /// Versions of the other sets it has.
+    pub versions: BTreeMap<DownloadSet, u32>,
+    /// Version of the host's wish to hear its status that it has answered.
+    pub status_version: u32,
     /// Intents of the open batch.
     pub open: BTreeMap<(MessageClass, Stan), Entry>,
     /// The last comparison of the open batch, until something is booked after it.
@@ -105,6 +110,15 @@ impl State {
     /// The open batch; `NONE` before enrolment.
     pub fn open_batch(&self) -> BatchNumber {
         self.batch.unwrap_or(BatchNumber::NONE)
+    }
+
+    /// Version of a set that it has; 0 for none.
+    pub fn version(&self, set: DownloadSet) -> u32 {
+        match set {
+            DownloadSet::Capks => self.capk_version,
+            DownloadSet::Aids => self.aid_version,
+            set => self.versions.get(&set).copied().unwrap_or(0),
+        }
     }
 
     /// The next reference number: the terminal's number, then a counter that passes over zero.
@@ -207,9 +221,11 @@ impl State {
                     enrolment.master_key = master_key;
                 }
             }
-            Record::Downloaded { set: DownloadedSet::Capk, version } => self.capk_version = version,
-            Record::Downloaded { set: DownloadedSet::Aid, version } => self.aid_version = version,
-            Record::StatusReported { .. } | Record::Repeated { .. } => {}
+            Record::Downloaded { set: DownloadSet::Capks, version } => self.capk_version = version,
+            Record::Downloaded { set: DownloadSet::Aids, version } => self.aid_version = version,
+            Record::Downloaded { set, version } => drop(self.versions.insert(set, version)),
+            Record::StatusReported { version, .. } => self.status_version = version,
+            Record::Repeated { .. } => {}
             Record::Decided(decision) => self.apply_decision(decision),
             Record::Reversed(reversal) => self.apply_reversal(reversal),
             Record::ScriptNoticed(notice) => self.apply_script_notice(notice),
@@ -238,6 +254,9 @@ impl State {
             self.counter = 0;
         }
         self.enrolment = Some(enrolment);
+        // Whatever stands under this name now may be another device, and what it may do another.
+        self.versions.clear();
+        self.status_version = 0;
         self.forget_keys();
         self.batch = self.batch.or(Some(BatchNumber::FIRST));
     }
@@ -453,12 +472,16 @@ impl Encode for State {
         writer.list(&self.holds.values().collect::<Vec<_>>(), |writer, placed| {
             writer.value(&placed.hold).u64(placed.wall_ms);
         });
+        writer.list(&self.versions.iter().collect::<Vec<_>>(), |writer, (set, version)| {
+            writer.u16(set.download_code()).u32(**version);
+        });
+        writer.u32(self.status_version);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let version = reader.u8()?;
         if !(1..=STATE_VERSION).contains(&version) {
-            return Err(reader.malformed("state version 1 to 3"));
+            return Err(reader.malformed("state version 1 to 4"));
         }
         let mut state = Self {
             enrolment: reader.option(Reader::value)?,
@@ -480,6 +503,11 @@ impl Encode for State {
         }
         if version > 2 {
             state.holds = placed_holds(reader)?;
+        }
+        if version > 3 {
+            let versions = reader.list(|reader| Ok((crate::encoding::download_set(reader)?, reader.u32()?)))?;
+            state.versions = versions.into_iter().collect();
+            state.status_version = reader.u32()?;
         }
         Ok(state)
     }

@@ -436,7 +436,7 @@ fn what_this_host_does_not_do_is_answered_40() {
     let mut mail_order = world.terminal.sale(PAN, 100);
     mail_order.condition = Some(ConditionCode::MAIL_ORDER);
     assert_eq!(world.code(mail_order), "40");
-    for (mti, code) in [(b"0800", 1), (b"0800", 5), (b"0800", 6), (b"0800", 360), (b"0800", 390), (b"0820", 401)] {
+    for (mti, code) in [(b"0800", 1), (b"0800", 5), (b"0800", 6), (b"0800", 364), (b"0800", 392), (b"0820", 401)] {
         let request = world.terminal.management(mti, code, None);
         assert_eq!(world.send_plain(request).code(), "40", "{code}");
     }

@@ -15,6 +15,7 @@ pub mod ebcdic;
 mod encode;
 mod error;
 pub mod frame;
+pub mod gbk;
 mod message;
 mod prefix;
 mod reader;

@@ -1,11 +1,17 @@
-//! What a till is told about itself. None of it is journalled.
+//! What a till is told about itself. What its program gives is not journalled; what the host downloads is, and goes before it
+//! ([`Config::under`]).
 
+use crate::transaction::TransactionKind;
+use iso8583::gbk;
+use iso8583::unionpay::{MERCHANT_NAME_BYTES, TerminalParameters, TipMode};
 use types::{CivilTime, Currency, MerchantId, TerminalId};
 
 /// Least and default waits, counts and limits.
 pub mod limits {
     /// Default wait for the host's answer in milliseconds (unionpay-pos §5.4 tag 12, D45).
     pub const RESPONSE_TIMEOUT_MS: u64 = 60_000;
+    /// Least wait for the host's answer that the host may set, in seconds (§5.4 tag 12).
+    pub const RESPONSE_TIMEOUT_MIN_S: u64 = 40;
     /// Default wait for a card and its holder in milliseconds.
     pub const CARD_TIMEOUT_MS: u64 = 120_000;
     /// Default wait for an answer of the PED in milliseconds.
@@ -210,10 +216,36 @@ pub struct Config {
     pub sign_in_at_power_on: bool,
     /// How much may be sold without the host.
     pub offline: OfflineLimits,
-    /// Largest tip in per cent of its sale (tags 18 and 19); 0 takes none.
+    /// Largest tip in per cent of its sale (tag 19); 0 takes none, as tag 18 may demand.
     pub tip_percent_max: u8,
+    /// Whether a card number may be typed (tag 20). No reader types one yet: the PED refuses that entry mode in words.
+    pub manual_entry: bool,
+    /// Whether the till signs off behind a settlement (tag 21).
+    pub automatic_sign_off: bool,
+    /// Whether queued notices go before the next online transaction, otherwise at the settlement (tag 24).
+    pub upload_before_transaction: bool,
+    /// Transactions it may offer: bit map of tag 26, bit 1 is the highest.
+    pub allowed: u32,
     /// Receipts.
     pub receipt: ReceiptOptions,
+}
+
+/// The bit of tag 26 that allows a kind (unionpay-pos §5.4).
+fn permission(kind: TransactionKind) -> u32 {
+    let bit = match kind {
+        TransactionKind::Balance => 1,
+        TransactionKind::PreAuthorisation => 2,
+        TransactionKind::PreAuthorisationVoid => 3,
+        TransactionKind::Completion => 4,
+        TransactionKind::CompletionVoid => 5,
+        TransactionKind::Sale => 6,
+        TransactionKind::Void => 7,
+        TransactionKind::Refund => 8,
+        TransactionKind::TipAdjustment => 10,
+        TransactionKind::CompletionNotice => 11,
+        TransactionKind::OfflineSale => 13,
+    };
+    1 << (32 - bit)
 }
 
 impl Config {
@@ -243,8 +275,56 @@ impl Config {
             sign_in_at_power_on: false,
             offline: OfflineLimits::default(),
             tip_percent_max: limits::TIP_PERCENT,
+            manual_entry: false,
+            automatic_sign_off: false,
+            upload_before_transaction: true,
+            allowed: u32::MAX,
             receipt: ReceiptOptions::default(),
         }
+    }
+
+    /// This configuration with the host's word going before it. It is the one place that decides between the two.
+    pub(crate) fn under(&self, downloaded: &TerminalParameters) -> Self {
+        let mut config = self.clone();
+        if let Some(timeout_s) = downloaded.response_timeout_s {
+            config.timeouts.response_ms = u64::from(timeout_s).max(limits::RESPONSE_TIMEOUT_MIN_S) * 1000;
+        }
+        if let Some(name) = downloaded.merchant_name.as_ref().filter(|name| !name.is_empty()) {
+            config.merchant_name.clone_from(name);
+        }
+        config.tip_percent_max = match downloaded.tip {
+            Some(TipMode::Off) => 0,
+            _ => downloaded.tip_percent_max.unwrap_or(self.tip_percent_max),
+        };
+        config.manual_entry = downloaded.manual_entry.unwrap_or(self.manual_entry);
+        config.automatic_sign_off = downloaded.automatic_sign_off.unwrap_or(self.automatic_sign_off);
+        config.resend_count = downloaded.resend_count.unwrap_or(self.resend_count);
+        let before = downloaded.upload_before_transaction;
+        config.upload_before_transaction = before.unwrap_or(self.upload_before_transaction);
+        config.allowed = downloaded.allowed.unwrap_or(self.allowed);
+        config
+    }
+
+    /// What is in force, as a status upload tells it.
+    pub(crate) fn reported(&self) -> TerminalParameters {
+        let name_fits = gbk::encode(&self.merchant_name).is_some_and(|name| name.len() <= MERCHANT_NAME_BYTES);
+        let timeout_s = u8::try_from(self.timeouts.response_ms / 1000).unwrap_or(u8::MAX);
+        TerminalParameters {
+            response_timeout_s: Some(timeout_s.min(99)),
+            tip: Some(if self.tip_percent_max == 0 { TipMode::Off } else { TipMode::Tip }),
+            tip_percent_max: Some(self.tip_percent_max.min(99)),
+            manual_entry: Some(self.manual_entry),
+            automatic_sign_off: Some(self.automatic_sign_off),
+            merchant_name: name_fits.then(|| self.merchant_name.clone()),
+            resend_count: Some(self.resend_count.min(9)),
+            upload_before_transaction: Some(self.upload_before_transaction),
+            ..TerminalParameters::default()
+        }
+    }
+
+    /// Whether the till may offer a kind of transaction.
+    pub(crate) fn allows(&self, kind: TransactionKind) -> bool {
+        self.allowed & permission(kind) != 0
     }
 
     /// Sends on one occasion, at least one.

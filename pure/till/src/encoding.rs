@@ -1,5 +1,6 @@
 //! Encodings of records and state. Layouts never change; a new layout gets a new number.
 
+use crate::management::Management;
 use crate::record::{Record, SignOutReason};
 use crate::settlement::{
     GroupTotals, Settlement, SettlementAnswer, SettlementReport, Totals, UploadItem, UploadKind, UploadProgress,
@@ -8,6 +9,7 @@ use crate::state::State;
 use crate::transaction::{
     Decision, Original, PendingReversal, ScriptNotice, Transaction, TransactionKind, TransactionStatus,
 };
+use iso8583::unionpay::{BIN_DIGITS_MAX, BIN_LIST_ENTRIES_MAX, DownloadSet};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 
 fn optional<T: Encode>(writer: &mut Writer, value: &Option<T>) {
@@ -72,16 +74,17 @@ encode_enum!(TransactionStatus, "a transaction status" {
 encode_enum!(SignOutReason, "a sign-out reason" { SignOff = 1, HostOrder = 2, MacWrong = 3, KeysGone = 4 });
 encode_enum!(UploadKind, "an upload kind" { Notice = 1, Certificate = 2 });
 
-/// Encodes a struct field by field in the order given; each field by the pair of functions beside it.
+/// Encodes a struct field by field in the order given; each field by the pair of functions beside it. Fields that came later
+/// are encoded behind it by who knows of them.
 macro_rules! encode_struct {
-    ($name:ident { $($field:ident: $kind:ident),* $(,)? }) => {
+    ($name:ident { $($field:ident: $kind:ident),* $(,)? } $(without { $($later:ident),* })?) => {
         impl Encode for $name {
             fn encode(&self, writer: &mut Writer) {
                 $(encode_struct!(@write writer, self.$field, $kind);)*
             }
 
             fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self { $($field: encode_struct!(@read reader, $kind),)* })
+                Ok(Self { $($field: encode_struct!(@read reader, $kind),)* $($($later: Default::default(),)*)? })
             }
         }
     };
@@ -183,11 +186,50 @@ encode_struct!(State {
     script_notice: option,
     settlement: option,
     last_settlement: option,
-});
+} without { management });
 
-/// Encodes the records: number, then the fields in the order given.
+/// A state with everything that came after 0.1.0.
+fn whole_state(writer: &mut Writer, state: &State) {
+    writer.value(state).value(&state.management);
+}
+
+fn read_whole_state(reader: &mut Reader<'_>) -> Result<Box<State>, Malformed> {
+    let mut state: State = reader.value()?;
+    state.management = reader.value()?;
+    Ok(Box::new(state))
+}
+
+fn read_set(reader: &mut Reader<'_>) -> Result<DownloadSet, Malformed> {
+    DownloadSet::of_download_code(reader.u16()?).ok_or_else(|| reader.malformed("the code of a download"))
+}
+
+/// Longest content of a set: 999 entries of a BIN list.
+const SET_BYTES_MAX: usize = BIN_LIST_ENTRIES_MAX * (2 + BIN_DIGITS_MAX);
+
+fn read_content(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
+    let content = reader.bytes()?.to_vec();
+    if content.len() > SET_BYTES_MAX { Err(reader.malformed("a shorter set")) } else { Ok(content) }
+}
+
+impl Encode for Management {
+    fn encode(&self, writer: &mut Writer) {
+        writer.list(&self.sets.iter().collect::<Vec<_>>(), |writer, (set, content)| {
+            writer.u16(set.download_code()).bytes(content);
+        });
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let sets = reader.list(|reader| Ok((read_set(reader)?, read_content(reader)?)))?;
+        Ok(Self { sets: sets.into_iter().collect() })
+    }
+}
+
+/// Encodes the records: number, then the fields in the order given. What an earlier version wrote is read and never written.
 macro_rules! encode_records {
-    ($($number:literal => $variant:ident { $($field:ident: $kind:ident),* $(,)? })*) => {
+    (
+        $($number:literal => $variant:ident { $($field:ident: $kind:ident),* $(,)? })*
+        earlier { $($old:literal => $old_variant:ident { $($old_field:ident: $old_kind:ident),* $(,)? })* }
+    ) => {
         impl Encode for Record {
             fn encode(&self, writer: &mut Writer) {
                 match self {
@@ -201,12 +243,16 @@ macro_rules! encode_records {
             fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
                 match reader.u8()? {
                     $($number => Ok(Record::$variant { $($field: encode_records!(@read reader, $kind)),* }),)*
+                    $($old => Ok(Record::$old_variant { $($old_field: encode_records!(@read reader, $old_kind)),* }),)*
                     _ => Err(reader.malformed("a till record of a known kind")),
                 }
             }
         }
     };
     (@write $writer:ident, $value:ident, value) => { $writer.value($value) };
+    (@write $writer:ident, $value:ident, whole_state) => { whole_state($writer, $value) };
+    (@write $writer:ident, $value:ident, set) => { $writer.u16($value.download_code()) };
+    (@write $writer:ident, $value:ident, content) => { $writer.bytes($value) };
     (@write $writer:ident, $value:ident, boxed) => { $writer.value(&**$value) };
     (@write $writer:ident, $value:ident, option) => { optional($writer, $value) };
     (@write $writer:ident, $value:ident, optional_u32) => {
@@ -216,6 +262,9 @@ macro_rules! encode_records {
     (@write $writer:ident, $value:ident, optional_text) => { optional_text($writer, $value) };
     (@write $writer:ident, $value:ident, $plain:ident) => { $writer.$plain(*$value) };
     (@read $reader:ident, value) => { $reader.value()? };
+    (@read $reader:ident, whole_state) => { read_whole_state($reader)? };
+    (@read $reader:ident, set) => { read_set($reader)? };
+    (@read $reader:ident, content) => { read_content($reader)? };
     (@read $reader:ident, boxed) => { Box::new($reader.value()?) };
     (@read $reader:ident, option) => { read_optional($reader)? };
     (@read $reader:ident, optional_u32) => { $reader.option(Reader::u32)? };
@@ -249,6 +298,10 @@ encode_records! {
     23 => UploadParked { stan: value }
     24 => BatchClosed { report: boxed }
     25 => ParkedResolved { stan: value, proof: value }
-    26 => Snapshot { state: boxed }
     27 => ApprovedOffline { transaction: boxed }
+    60 => Snapshot { state: whole_state }
+    61 => SetTaken { set: set, content: content }
+    62 => SetAcknowledged { set: set }
+    63 => StatusReported {}
+    earlier { 26 => Snapshot { state: boxed } }
 }

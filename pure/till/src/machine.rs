@@ -1,8 +1,7 @@
 //! [`Till`]: one event in, one batch of records and effects out.
 
-use crate::config::{Config, limits};
-use crate::download::Page;
-use crate::message::ParameterSet;
+use crate::config::Config;
+use crate::download::Download;
 use crate::payment::{ActivePayment, AfterCard, Ending};
 use crate::receipt::{Copy, PaymentReceipt, Receipt};
 use crate::record::{Record, SignOutReason};
@@ -11,6 +10,7 @@ use crate::text::Text;
 use crate::transaction::{Original, Pending, Transaction, TransactionKind};
 use crate::wire::Wire;
 use crate::words::{Effect, Event, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome};
+use iso8583::unionpay::DownloadSet;
 use machine::wire::{Encode, Malformed};
 use machine::{Batch, Machine, MachineId, Tick};
 use pedlink::{CardSummary, CustomData, PedCommand, PedReply, ResponseSummary, TraceLine};
@@ -56,6 +56,8 @@ pub(crate) enum Goal {
     Echo,
     Payment(PaymentGoal),
     Settle,
+    Download(DownloadSet),
+    ReportStatus,
     /// Everything that is pending; `by_operator` if someone waits for the outcome.
     Pending {
         by_operator: bool,
@@ -86,6 +88,8 @@ impl Goal {
             Goal::SignIn => Operation::SignIn,
             Goal::SignOff => Operation::SignOff,
             Goal::Echo => Operation::Echo,
+            Goal::Download(_) => Operation::Download,
+            Goal::ReportStatus => Operation::StatusReport,
             Goal::Settle => Operation::Settlement,
             Goal::Pending { .. } => Operation::Pending,
             Goal::Payment(payment) => payment.kind.operation(),
@@ -121,32 +125,6 @@ impl TransactionKind {
     }
 }
 
-/// A parameter download in progress.
-#[derive(Debug)]
-pub(crate) struct Download {
-    pub set: ParameterSet,
-    pub names: Vec<Vec<u8>>,
-    pub bodies: Vec<Vec<u8>>,
-    /// Entries asked for so far.
-    pub asked: usize,
-    /// Whether every page of the list is in.
-    pub listed: bool,
-    /// Keys or applications that the PED took, once it did.
-    pub installed: Option<u16>,
-}
-
-impl Download {
-    pub fn new(set: ParameterSet) -> Self {
-        Self { set, names: Vec::new(), bodies: Vec::new(), asked: 0, listed: false, installed: None }
-    }
-
-    pub fn take_page(&mut self, page: Page) {
-        let room = limits::DOWNLOAD_ENTRIES_MAX.saturating_sub(self.names.len());
-        self.names.extend(page.names.into_iter().take(room));
-        self.listed = !page.more || self.names.len() >= limits::DOWNLOAD_ENTRIES_MAX;
-    }
-}
-
 /// One operation from its command to its outcome.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -162,6 +140,8 @@ pub(crate) struct Job {
     pub notices_wait: bool,
     /// Orders of the host obeyed in this job: a host that repeats them waits for the next one.
     pub obeyed: u16,
+    /// A batch was closed and the host wants a sign-off behind it (parameter 21).
+    pub sign_off_wanted: bool,
     pub download: Option<Download>,
     pub payment: Option<ActivePayment>,
     /// Something pending could not be brought to the host: do not try again at once.
@@ -181,11 +161,17 @@ impl Job {
             notices_tried: Vec::new(),
             notices_wait: false,
             obeyed: 0,
+            sign_off_wanted: false,
             download: None,
             payment: None,
             flush_failed: false,
             reached: false,
         }
+    }
+
+    /// Whether a cashier waits for a payment.
+    pub fn is_payment(&self) -> bool {
+        matches!(self.goal, Goal::Payment(_))
     }
 }
 
@@ -228,7 +214,10 @@ pub struct Status {
 /// The till machine. Records are applied as they are decided; if they cannot be written, the process must stop.
 #[derive(Debug)]
 pub struct Till {
+    /// What is in force: what the program gave, under the terminal parameters that were downloaded.
     pub(crate) config: Config,
+    /// What the program gave.
+    given: Config,
     pub(crate) state: State,
     pub(crate) job: Option<Job>,
     pub(crate) activity: Activity,
@@ -257,7 +246,8 @@ impl Till {
         let since_snapshot = records.iter().rev().take_while(|record| !record.is_snapshot()).count() as u64;
         records.into_iter().for_each(|record| state.take_in(record));
         Self {
-            config,
+            config: config.under(&state.management.parameters()),
+            given: config,
             state,
             job: None,
             activity: Activity::Idle,
@@ -289,7 +279,7 @@ impl Till {
         &self.state
     }
 
-    /// What it is configured with.
+    /// What it is configured with: what its program gave, where the host has not downloaded something else.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -344,6 +334,9 @@ impl Till {
     /// Takes in a fact and writes it down.
     pub(crate) fn note(&mut self, turn: &mut Turn, record: Record) {
         self.state.apply(&record);
+        if matches!(record, Record::SetTaken { .. }) {
+            self.config = self.given.under(&self.state.management.parameters());
+        }
         self.sequence += 1;
         self.since_snapshot = if record.is_snapshot() { 0 } else { self.since_snapshot + 1 };
         turn.records.push(record);

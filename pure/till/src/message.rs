@@ -1,10 +1,12 @@
 //! The public fields of every message, as the dialect wants them (unionpay-pos §3), and what its answer must look like (§1.5).
 
 use crate::config::Config;
+use crate::download::DownloadStep;
 use crate::qr;
 use crate::settlement::{Settlement, UploadItem, UploadKind, UploadProgress};
 use crate::state::State;
 use crate::transaction::{PendingReversal, ScriptNotice, Transaction, TransactionKind};
+use iso8583::unionpay::{DeviceState, DownloadSet, format_status};
 use pedlink::{AccountPart, ChipData, CustomData, Expected, FrameTemplate};
 use types::{Amount, AuthorisationCode, BatchNumber, ResponseCode, Rrn, Stan};
 
@@ -26,42 +28,13 @@ const QR_QUERY_TYPE: &str = "60";
 pub(crate) mod network {
     pub const SIGN_OFF: &str = "002";
     pub const ECHO: &str = "301";
+    pub const STATUS_UPLOAD: &str = "362";
     pub const SETTLEMENT: &str = "201";
     pub const CERTIFICATE_BALANCED: &str = "203";
     pub const CERTIFICATE_NOT_BALANCED: &str = "205";
     pub const END_BALANCED: &str = "207";
     pub const END_NOT_BALANCED: &str = "202";
     pub const SCRIPT_NOTICE: &str = "951";
-}
-
-/// Which parameter set a download is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ParameterSet {
-    /// 372, 370, 371.
-    Capks,
-    /// 382, 380, 381.
-    Aids,
-}
-
-/// Which step of a download.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum DownloadStep {
-    Status,
-    Entry,
-    End,
-}
-
-impl ParameterSet {
-    fn network_code(self, step: DownloadStep) -> &'static str {
-        match (self, step) {
-            (ParameterSet::Capks, DownloadStep::Status) => "372",
-            (ParameterSet::Capks, DownloadStep::Entry) => "370",
-            (ParameterSet::Capks, DownloadStep::End) => "371",
-            (ParameterSet::Aids, DownloadStep::Status) => "382",
-            (ParameterSet::Aids, DownloadStep::Entry) => "380",
-            (ParameterSet::Aids, DownloadStep::End) => "381",
-        }
-    }
 }
 
 fn blank(config: &Config, header: &str, mti: &str, private_60: String) -> FrameTemplate {
@@ -141,17 +114,30 @@ pub(crate) fn echo(config: &Config, state: &State) -> Request {
     without_account(management(config, state, "0820", network::ECHO, None))
 }
 
-/// One step of a parameter download.
+/// One message of a parameter download; without F11 (D11).
 pub(crate) fn download(
     config: &Config,
     state: &State,
-    set: ParameterSet,
+    set: DownloadSet,
     step: DownloadStep,
     body: Option<Vec<u8>>,
 ) -> Request {
-    let mti = if step == DownloadStep::Status { "0820" } else { "0800" };
-    let template = management(config, state, mti, set.network_code(step), None);
+    let (mti, code) = match (step, set.status_code()) {
+        (DownloadStep::Status, Some(code)) => ("0820", code),
+        (DownloadStep::End, _) => ("0800", set.end_code()),
+        _ => ("0800", set.download_code()),
+    };
+    let template = management(config, state, mti, &code.to_string(), None);
     without_account(FrameTemplate { private_62: body, ..template })
+}
+
+/// 0820 with 362: the devices, the parameters in force, and how many notices wait. The till hears of a broken PIN pad or reader
+/// by its silence, and then sends nothing; of the others it knows nothing.
+pub(crate) fn status_upload(config: &Config, state: &State) -> Request {
+    let notices = u8::try_from(state.queued_notices().count()).unwrap_or(u8::MAX);
+    let template = management(config, state, "0820", network::STATUS_UPLOAD, None);
+    let private_62 = format_status([DeviceState::Normal; 5], &config.reported(), notices);
+    without_account(FrameTemplate { private_62, ..template })
 }
 
 /// F60 of a card message: 13 digits, best capability, chip in order (D9, D10).

@@ -40,6 +40,8 @@ impl OperatorCommand {
             OperatorCommand::Settle => Operation::Settlement,
             OperatorCommand::SignOff => Operation::SignOff,
             OperatorCommand::Echo => Operation::Echo,
+            OperatorCommand::Download { .. } => Operation::Download,
+            OperatorCommand::ReportStatus => Operation::StatusReport,
             OperatorCommand::ResumePending => Operation::Pending,
             OperatorCommand::Reprint { .. } | OperatorCommand::ReprintSettlement => Operation::Reprint,
             OperatorCommand::ResolveParked { .. } => Operation::ResolveParked,
@@ -92,6 +94,8 @@ impl Till {
             OperatorCommand::SignIn => self.begin(turn, Goal::SignIn),
             OperatorCommand::SignOff => self.begin(turn, Goal::SignOff),
             OperatorCommand::Echo => self.begin(turn, Goal::Echo),
+            OperatorCommand::Download { set } => self.begin(turn, Goal::Download(set)),
+            OperatorCommand::ReportStatus => self.begin(turn, Goal::ReportStatus),
             OperatorCommand::Settle => self.begin(turn, Goal::Settle),
             OperatorCommand::ResumePending => self.begin(turn, Goal::Pending { by_operator: true }),
             OperatorCommand::ResolveParked { stan, proof } => self.resolve_parked(turn, stan, proof),
@@ -183,6 +187,11 @@ impl Till {
         }
         if let Some(settlement) = &state.settlement {
             return Some(Screen::SettlementUnfinished { batch: settlement.batch });
+        }
+        if !self.config.allows(goal.kind) {
+            let name = goal.kind.operation().text();
+            let (zh, en) = (format!("终端不允许{}", name.zh), format!("{} is not allowed on this terminal", name.en));
+            return Some(Screen::Refused { reason: Text::new(zh, en) });
         }
         let no_room = !Totals::of(&state.transactions, state.batch).has_room_for(goal.amount.minor());
         let full = state.transactions.len() >= self.config.capacity() || state.stans_in_batch >= STANS_PER_BATCH_MAX;

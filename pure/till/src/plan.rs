@@ -2,21 +2,23 @@
 
 use crate::config::limits::SIGN_INS_PER_JOB_MAX;
 use crate::machine::{Goal, Job, Till, Turn};
-use crate::message::ParameterSet;
 use crate::state::orders;
 use crate::text::Text;
 use crate::words::{Operation, OutcomeStatus, Screen, TransactionOutcome};
+use iso8583::unionpay::DownloadSet;
 use types::Stan;
 
 /// The next step of a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     SignIn,
-    Download(ParameterSet),
+    Download(DownloadSet),
     ScriptNotice,
     Reversal,
     Notice(Stan),
     Settlement,
+    StatusUpload,
+    SignOff,
     Goal,
     Done,
 }
@@ -31,6 +33,8 @@ impl Till {
             Step::Reversal => self.send_reversal(turn),
             Step::Notice(stan) => self.send_notice(turn, stan),
             Step::Settlement => self.go_on_with_settlement(turn),
+            Step::StatusUpload => self.send_status(turn),
+            Step::SignOff => self.send_sign_off(turn),
             Step::Goal => self.run_goal(turn),
             Step::Done => self.reached(turn),
         }
@@ -45,6 +49,10 @@ impl Till {
             Goal::SignOff if job.reached => Step::Done,
             Goal::SignOff => self.flush_step(job).unwrap_or(Step::Goal),
             Goal::Settle => self.settle_step(job),
+            Goal::Download(_) | Goal::ReportStatus if job.reached => Step::Done,
+            Goal::Download(_) | Goal::ReportStatus if !self.state.signed_in || job.sign_in_wanted => Step::SignIn,
+            Goal::Download(set) => Step::Download(*set),
+            Goal::ReportStatus => Step::StatusUpload,
             Goal::Pending { .. } => self.pending_step(job),
         }
     }
@@ -60,16 +68,16 @@ impl Till {
     fn parameter_step(&self, job: &Job) -> Option<Step> {
         let ordered = |order: u8| (self.state.orders & !job.obeyed) & (1 << order) != 0;
         if !self.state.capks_loaded || ordered(orders::CAPKS) {
-            return Some(Step::Download(ParameterSet::Capks));
+            return Some(Step::Download(DownloadSet::Capks));
         }
-        (!self.state.aids_loaded || ordered(orders::AIDS)).then_some(Step::Download(ParameterSet::Aids))
+        (!self.state.aids_loaded || ordered(orders::AIDS)).then_some(Step::Download(DownloadSet::Aids))
     }
 
     /// Only what is missing holds up a payment; an update waits until the till is idle.
-    fn missing_parameters(&self) -> Option<ParameterSet> {
+    fn missing_parameters(&self) -> Option<DownloadSet> {
         match (self.state.capks_loaded, self.state.aids_loaded) {
-            (false, _) => Some(ParameterSet::Capks),
-            (true, false) => Some(ParameterSet::Aids),
+            (false, _) => Some(DownloadSet::Capks),
+            (true, false) => Some(DownloadSet::Aids),
             (true, true) => None,
         }
     }
@@ -84,7 +92,9 @@ impl Till {
 
     /// Script notice, reversal, notices: in this order before anything new.
     fn flush_step(&self, job: &Job) -> Option<Step> {
-        let untried = |stan: &Stan| !job.notices_wait && !job.notices_tried.contains(stan);
+        // Parameter 24: some hosts want them at the settlement only, and in between when nobody waits.
+        let wait = job.notices_wait || (job.is_payment() && !self.config.upload_before_transaction);
+        let untried = |stan: &Stan| !wait && !job.notices_tried.contains(stan);
         let notice = self.state.queued_notices().map(|notice| notice.stan).find(untried);
         let step = match (&self.state.script_notice, &self.state.reversal, notice) {
             (Some(_), _, _) => Step::ScriptNotice,
@@ -98,6 +108,7 @@ impl Till {
     fn settle_step(&self, job: &Job) -> Step {
         match self.flush_step(job) {
             Some(step) => step,
+            None if job.sign_off_wanted && self.state.signed_in => Step::SignOff,
             None if job.reached => Step::Done,
             None if !self.state.signed_in => Step::SignIn,
             None => Step::Settlement,
@@ -111,12 +122,14 @@ impl Till {
         if let Some(step) = self.flush_step(job) {
             return step;
         }
-        let step = match (&self.state.settlement, self.state.next_order(job.obeyed)) {
-            (Some(_), _) => Step::Settlement,
-            (None, Some(orders::SIGN_IN)) => return Step::SignIn,
-            (None, Some(orders::CAPKS)) => Step::Download(ParameterSet::Capks),
-            (None, Some(orders::AIDS)) => Step::Download(ParameterSet::Aids),
-            (None, _) => return Step::Done,
+        let order = self.state.next_order(job.obeyed);
+        let step = match (&self.state.settlement, order, order.and_then(DownloadSet::of_order)) {
+            (Some(_), _, _) => Step::Settlement,
+            (None, _, _) if job.sign_off_wanted && self.state.signed_in => return Step::SignOff,
+            (None, Some(orders::SIGN_IN), _) => return Step::SignIn,
+            (None, Some(orders::STATUS), _) => Step::StatusUpload,
+            (None, _, Some(set)) => Step::Download(set),
+            (None, _, None) => return Step::Done,
         };
         if self.state.signed_in { step } else { Step::SignIn }
     }
@@ -144,7 +157,9 @@ impl Till {
             Goal::Echo => self.send_echo(turn),
             Goal::SignOff => self.send_sign_off(turn),
             Goal::Payment(goal) => self.begin_payment(turn, goal),
-            Goal::SignIn | Goal::Settle | Goal::Pending { .. } => self.reached(turn),
+            Goal::SignIn | Goal::Settle | Goal::Download(_) | Goal::ReportStatus | Goal::Pending { .. } => {
+                self.reached(turn);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use crate::state::State;
 use crate::text::Text;
 use crate::transaction::{Decision, ScriptNotice, Transaction};
 use crate::words::HostProof;
+use iso8583::unionpay::DownloadSet;
 use pedlink::TraceLine;
 use types::{BatchNumber, ResponseCode, Stan};
 
@@ -193,6 +194,20 @@ pub enum Record {
         /// The proof.
         proof: HostProof,
     },
+    /// A set came whole and is in force from here on. Terminal parameters change what they name and nothing else.
+    SetTaken {
+        /// Which; never one that the PED keeps.
+        set: DownloadSet,
+        /// F62; of a list in pages, its entries one behind the other.
+        content: Vec<u8>,
+    },
+    /// The host knows that the set is there.
+    SetAcknowledged {
+        /// Which.
+        set: DownloadSet,
+    },
+    /// The host took a status upload (362).
+    StatusReported {},
     /// The whole state: a journal may begin here.
     Snapshot {
         /// The state.
@@ -235,6 +250,9 @@ impl Record {
             Record::UploadParked { .. } => "upload-parked",
             Record::BatchClosed { .. } => "batch-closed",
             Record::ParkedResolved { .. } => "parked-resolved",
+            Record::SetTaken { .. } => "set-taken",
+            Record::SetAcknowledged { .. } => "set-acknowledged",
+            Record::StatusReported {} => "status-reported",
             Record::Snapshot { .. } => "snapshot",
         }
     }

@@ -114,6 +114,7 @@ impl Till {
         turn.emit(Effect::Print(Box::new(Receipt::Settlement(Box::new(receipt)))));
         self.order_snapshot(turn);
         let Some(job) = &mut self.job else { return };
+        job.sign_off_wanted = self.config.automatic_sign_off;
         if job.goal.operation() == Operation::Settlement {
             job.reached = true;
         } else {

@@ -1,14 +1,12 @@
-//! Sign-in, downloads, sign-off, echo (unionpay-pos §3.4, §4.2, §5).
+//! Sign-in, sign-off, echo (unionpay-pos §3.4, §4.2).
 
-use crate::download;
-use crate::machine::{Activity, Download, Till, Turn};
-use crate::message::{self, DownloadStep, ParameterSet};
+use crate::machine::{Activity, Till, Turn};
+use crate::message;
 use crate::record::{Record, SignOutReason};
 use crate::response;
 use crate::state::orders;
 use crate::text::Text;
 use crate::wire::{End, Message};
-use crate::words::Screen;
 use machine::Tick;
 use pedlink::{PedCommand, ResponseSummary};
 use types::{BatchNumber, CivilTime, LocalDate, LocalTime, ResponseCode};
@@ -76,10 +74,28 @@ impl Till {
         match end {
             End::Answered(summary) if summary.response_code == Some(ResponseCode::APPROVED) => {
                 self.sign_out(turn, SignOutReason::SignOff);
-                self.goal_reached(turn);
+                self.sign_off_over(turn);
+            }
+            end if self.signs_off_by_itself() => {
+                // The settlement itself is done; the next message will show whether the host still knows the till.
+                drop(end);
+                self.sign_off_over(turn);
             }
             end => self.fail(turn, end.text()),
         }
+    }
+
+    /// Whether the sign-off under way is the one behind a settlement (parameter 21).
+    fn signs_off_by_itself(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.sign_off_wanted)
+    }
+
+    fn sign_off_over(&mut self, turn: &mut Turn) {
+        let Some(job) = &mut self.job else { return };
+        if core::mem::take(&mut job.sign_off_wanted) {
+            return self.step_done(turn);
+        }
+        self.goal_reached(turn);
     }
 
     pub(crate) fn send_echo(&mut self, turn: &mut Turn) {
@@ -99,161 +115,6 @@ impl Till {
             job.reached = true;
         }
         self.step_done(turn);
-    }
-
-    /// Begins a download from its list. One that breaks off leaves the flag unset and starts here again (§5.3).
-    pub(crate) fn begin_download(&mut self, turn: &mut Turn, set: ParameterSet) {
-        if let Some(job) = &mut self.job {
-            job.download = Some(Download::new(set));
-        }
-        self.send_page_request(turn);
-    }
-
-    fn send_page_request(&mut self, turn: &mut Turn) {
-        let Some(download) = self.job.as_ref().and_then(|job| job.download.as_ref()) else { return };
-        let body = download::page_request(download.names.len());
-        let set = download.set;
-        let request = message::download(&self.config, &self.state, set, DownloadStep::Status, Some(body));
-        self.send(turn, Message::Download(DownloadStep::Status), request);
-    }
-
-    pub(crate) fn download_ended(&mut self, turn: &mut Turn, step: DownloadStep, end: End) {
-        let field = match end {
-            End::Answered(summary) if summary.response_code == Some(ResponseCode::APPROVED) => {
-                summary.private_62.unwrap_or_default()
-            }
-            End::NoAnswer(_) if self.may_send_again() => return self.go_on_with_download(turn, step),
-            end => return self.download_failed(turn, &end.text()),
-        };
-        if let Some(job) = &mut self.job {
-            job.sends = 0;
-        }
-        let taken = match step {
-            DownloadStep::Status => self.take_page(&field),
-            DownloadStep::Entry => self.take_body(&field),
-            DownloadStep::End => return self.download_finished(turn),
-        };
-        match taken {
-            Ok(()) => self.download_next(turn),
-            Err(why) => self.download_failed(turn, &Text::new(why, why)),
-        }
-    }
-
-    /// Sends the step again that brought no answer.
-    fn go_on_with_download(&mut self, turn: &mut Turn, step: DownloadStep) {
-        match step {
-            DownloadStep::Status => self.send_page_request(turn),
-            DownloadStep::Entry => self.send_entry_request(turn),
-            DownloadStep::End => self.send_download_end(turn),
-        }
-    }
-
-    fn take_page(&mut self, field: &[u8]) -> Result<(), &'static str> {
-        let Some(download) = self.job.as_mut().and_then(|job| job.download.as_mut()) else { return Ok(()) };
-        download.take_page(download::page(download.set, field)?);
-        Ok(())
-    }
-
-    fn take_body(&mut self, field: &[u8]) -> Result<(), &'static str> {
-        let Some(download) = self.job.as_mut().and_then(|job| job.download.as_mut()) else { return Ok(()) };
-        download.bodies.extend(download::body(field)?);
-        download.asked += 1;
-        Ok(())
-    }
-
-    fn download_next(&mut self, turn: &mut Turn) {
-        let Some(download) = self.job.as_ref().and_then(|job| job.download.as_ref()) else { return };
-        if !download.listed {
-            return self.send_page_request(turn);
-        }
-        if download.asked < download.names.len() {
-            return self.send_entry_request(turn);
-        }
-        if download.bodies.is_empty() {
-            return self.nothing_to_install(turn);
-        }
-        let entries = download.bodies.clone();
-        let at = self.local_time(turn.now);
-        turn.ped(match download.set {
-            ParameterSet::Capks => PedCommand::InstallCapks { entries, at },
-            ParameterSet::Aids => PedCommand::InstallAids { entries },
-        });
-        self.wait_for(turn, Activity::Installing, self.config.timeouts.ped_ms);
-    }
-
-    /// An empty list never replaces a set that is there; a till without one cannot go on.
-    fn nothing_to_install(&mut self, turn: &mut Turn) {
-        let set = self.job.as_ref().and_then(|job| job.download.as_ref()).map(|download| download.set);
-        let loaded = match set {
-            Some(ParameterSet::Capks) => self.state.capks_loaded,
-            _ => self.state.aids_loaded,
-        };
-        if loaded {
-            return self.send_download_end(turn);
-        }
-        self.download_failed(turn, &Text::new("主机没有可下载的参数", "the host offers none"));
-    }
-
-    fn send_entry_request(&mut self, turn: &mut Turn) {
-        let Some(download) = self.job.as_ref().and_then(|job| job.download.as_ref()) else { return };
-        let Some(name) = download.names.get(download.asked).cloned() else { return };
-        let set = download.set;
-        let small = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-        turn.show(Screen::Downloading {
-            capks: set == ParameterSet::Capks,
-            done: small(download.asked),
-            total: small(download.names.len()),
-        });
-        let request = message::download(&self.config, &self.state, set, DownloadStep::Entry, Some(name));
-        self.send(turn, Message::Download(DownloadStep::Entry), request);
-    }
-
-    /// The PED holds the new set: only now the host hears that the download is over.
-    pub(crate) fn parameters_installed(&mut self, turn: &mut Turn, taken: u16, skipped: &[String]) {
-        if !matches!(self.activity, Activity::Installing) {
-            return;
-        }
-        self.idle();
-        if taken == 0 {
-            let why = skipped.first().map_or("the host offers none", String::as_str);
-            let text = Text::new(format!("没有可用的参数: {why}"), format!("no usable entry: {why}"));
-            return self.download_failed(turn, &text);
-        }
-        if let Some(download) = self.job.as_mut().and_then(|job| job.download.as_mut()) {
-            download.installed = Some(taken);
-        }
-        self.send_download_end(turn);
-    }
-
-    fn send_download_end(&mut self, turn: &mut Turn) {
-        let Some(set) = self.job.as_ref().and_then(|job| job.download.as_ref()).map(|download| download.set) else {
-            return;
-        };
-        let request = message::download(&self.config, &self.state, set, DownloadStep::End, None);
-        self.send(turn, Message::Download(DownloadStep::End), request);
-    }
-
-    fn download_finished(&mut self, turn: &mut Turn) {
-        let Some(job) = &mut self.job else { return };
-        let Some(download) = job.download.take() else { return };
-        let count = download.installed.unwrap_or(0);
-        let (record, order) = match download.set {
-            ParameterSet::Capks => (Record::CapksLoaded { count }, orders::CAPKS),
-            ParameterSet::Aids => (Record::AidsLoaded { count }, orders::AIDS),
-        };
-        job.obeyed |= 1 << order;
-        self.note(turn, record);
-        self.step_done(turn);
-    }
-
-    fn download_failed(&mut self, turn: &mut Turn, why: &Text) {
-        let set = self.job.as_ref().and_then(|job| job.download.as_ref()).map(|download| download.set);
-        let (zh, en) = match set {
-            Some(ParameterSet::Aids) => ("IC卡参数", "card parameters"),
-            _ => ("公钥", "CA public keys"),
-        };
-        let text = Text::new(format!("{zh}下载失败: {}", why.zh), format!("Download of {en} failed: {}", why.en));
-        self.fail_flush(turn, text);
     }
 }
 

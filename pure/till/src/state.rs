@@ -1,6 +1,7 @@
 //! What survives a restart: exactly what replaying the records gives.
 
 use crate::config::limits::{LAST_BATCH_KEPT_MAX, TRACED_TRANSACTIONS_MAX};
+use crate::management::Management;
 use crate::record::Record;
 use crate::settlement::{Settlement, SettlementReport, UploadProgress};
 use crate::text::Text;
@@ -14,16 +15,37 @@ use types::{Amount, AuthorisationCode, BatchNumber, Rrn, Stan};
 /// Trace numbers that one batch may use up: one less than there are, so that none comes twice.
 pub(crate) const STANS_PER_BATCH_MAX: u32 = 999_998;
 
-/// Orders that this till can obey (unionpay-pos §1.3).
+/// Orders of the host that this till obeys (unionpay-pos §1.3).
 pub mod orders {
+    use iso8583::unionpay::{DownloadSet, Requirement};
+
+    /// Upload the status.
+    pub const STATUS: u8 = Requirement::UploadStatus.nibble();
     /// Sign in again.
-    pub const SIGN_IN: u8 = 3;
+    pub const SIGN_IN: u8 = Requirement::SignIn.nibble();
     /// Update the CAPKs.
-    pub const CAPKS: u8 = 4;
+    pub const CAPKS: u8 = of(DownloadSet::Capks);
     /// Download the AID parameters.
-    pub const AIDS: u8 = 5;
-    /// All of them, in the order in which they are obeyed.
-    pub const KNOWN: [u8; 3] = [SIGN_IN, CAPKS, AIDS];
+    pub const AIDS: u8 = of(DownloadSet::Aids);
+    /// All of them, in the order in which they are obeyed: the status is told when everything else is there.
+    pub const KNOWN: [u8; 11] = [
+        SIGN_IN,
+        CAPKS,
+        AIDS,
+        of(DownloadSet::Terminal),
+        of(DownloadSet::Contactless),
+        of(DownloadSet::CardBlacklist),
+        of(DownloadSet::PinFreeBins),
+        of(DownloadSet::PinFreeBlacklist),
+        of(DownloadSet::Rates),
+        of(DownloadSet::Tms),
+        STATUS,
+    ];
+
+    /// The order that demands a set.
+    pub const fn of(set: DownloadSet) -> u8 {
+        set.requirement().nibble()
+    }
 }
 
 /// The durable state of a till.
@@ -65,6 +87,8 @@ pub struct State {
     pub settlement: Option<Settlement>,
     /// The last one that was finished.
     pub last_settlement: Option<SettlementReport>,
+    /// What the host told the till of itself.
+    pub management: Management,
 }
 
 impl Default for State {
@@ -88,6 +112,7 @@ impl Default for State {
             script_notice: None,
             settlement: None,
             last_settlement: None,
+            management: Management::default(),
         }
     }
 }
@@ -234,6 +259,9 @@ impl State {
             | Record::CapksLoaded { .. }
             | Record::AidsLoaded { .. }
             | Record::ParametersLost { .. }
+            | Record::SetTaken { .. }
+            | Record::SetAcknowledged { .. }
+            | Record::StatusReported {}
             | Record::OrderPending { .. } => self.apply_management(record),
             Record::StanTaken { stan, session } => self.take_stan(*stan, *session),
             Record::IntentSent { transaction } => {
@@ -294,6 +322,9 @@ impl State {
                 self.capks_loaded &= !capks;
                 self.aids_loaded &= !aids;
             }
+            Record::SetTaken { set, content } => self.management.take(*set, content),
+            Record::SetAcknowledged { set } => self.order_done(orders::of(*set)),
+            Record::StatusReported {} => self.order_done(orders::STATUS),
             Record::OrderPending { order } if *order < 16 => self.orders |= 1 << order,
             _ => {}
         }

@@ -1,8 +1,9 @@
 //! One message from its template to its checked answer: the PED completes it, the link carries it, the PED checks what comes.
 
 use crate::config::limits::TRACE_BYTES_MAX;
+use crate::download::DownloadStep;
 use crate::machine::{Activity, Till, Turn};
-use crate::message::{DownloadStep, Request};
+use crate::message::Request;
 use crate::record::{Record, SignOutReason};
 use crate::response;
 use crate::settlement::UploadItem;
@@ -19,6 +20,7 @@ pub(crate) enum Message {
     SignOff,
     Echo,
     Download(DownloadStep),
+    StatusUpload,
     Payment,
     QrQuery,
     Reversal,
@@ -216,6 +218,7 @@ impl Till {
             Message::SignOff => self.sign_off_ended(turn, end),
             Message::Echo => self.echo_ended(turn, end),
             Message::Download(step) => self.download_ended(turn, step, end),
+            Message::StatusUpload => self.status_ended(turn, end),
             Message::Payment => self.payment_ended(turn, end, wire.trace),
             Message::QrQuery => self.query_ended(turn, end, wire.trace),
             Message::Reversal => self.reversal_ended(turn, end, wire.trace),

@@ -1,7 +1,9 @@
 //! What a till hears and says: [`Event`], [`OperatorCommand`], [`Effect`], [`Screen`], [`TransactionOutcome`].
 
+use crate::download::set_text;
 use crate::receipt::Receipt;
 use crate::text::Text;
+use iso8583::unionpay::DownloadSet;
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use pedlink::{OpaqueFrame, PedCommand, PedReply};
 use types::{Amount, AuthorisationCode, BatchNumber, LocalDate, PaymentCode, ResponseCode, Rrn, Stan, TruncatedPan};
@@ -128,6 +130,13 @@ pub enum OperatorCommand {
     SignOff,
     /// Tests the line.
     Echo,
+    /// Fetches a set of parameters from the host, ordered or not.
+    Download {
+        /// Which.
+        set: DownloadSet,
+    },
+    /// Tells the host the till's state and parameters.
+    ReportStatus,
     /// Tries everything that is pending at once.
     ResumePending,
     /// Prints a slip again, marked as a copy; without a number the last one.
@@ -249,6 +258,10 @@ pub enum Operation {
     SignOff,
     /// Echo test.
     Echo,
+    /// Download of a set of parameters.
+    Download,
+    /// Status upload.
+    StatusReport,
     /// Sale.
     Sale,
     /// Void of a sale.
@@ -296,6 +309,8 @@ impl Operation {
             Operation::SignIn => ("签到", "Sign-in"),
             Operation::SignOff => ("签退", "Sign-off"),
             Operation::Echo => ("回响测试", "Echo test"),
+            Operation::Download => ("参数下载", "Parameter download"),
+            Operation::StatusReport => ("状态上送", "Status upload"),
             Operation::Sale => ("消费", "Sale"),
             Operation::Void => ("消费撤销", "Void"),
             Operation::Refund => ("退货", "Refund"),
@@ -476,11 +491,11 @@ pub enum Screen {
     },
     /// Parameters are being fetched.
     Downloading {
-        /// `true` for CAPKs, `false` for AIDs.
-        capks: bool,
+        /// Which set.
+        set: DownloadSet,
         /// Entries fetched.
         done: u16,
-        /// Entries listed.
+        /// Entries listed; 0 if the host does not say.
         total: u16,
     },
     /// A reversal was not acknowledged on this occasion; it will be tried again.
@@ -547,9 +562,12 @@ impl Screen {
             Screen::SigningInAgain { .. } => {
                 Text::new("请重新签到:正在自动签到", "The host wants a new sign-in: signing in again")
             }
-            Screen::Downloading { capks, done, total } => {
-                let (zh, en) = if *capks { ("公钥", "CA public keys") } else { ("IC卡参数", "card parameters") };
-                Text::new(format!("下载{zh} {done}/{total}"), format!("Downloading {en}: {done} of {total}"))
+            Screen::Downloading { set, done, total } => {
+                let Text { zh, en } = set_text(*set);
+                match total {
+                    0 => Text::new(format!("下载{zh}"), format!("Downloading {en}")),
+                    _ => Text::new(format!("下载{zh} {done}/{total}"), format!("Downloading {en}: {done} of {total}")),
+                }
             }
             Screen::ReversalPending { stan, .. } => {
                 Text::new(format!("凭证号 {stan} 待冲正"), format!("Reversal of voucher {stan} is pending"))

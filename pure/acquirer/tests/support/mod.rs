@@ -324,6 +324,7 @@ impl Host {
                 aid: vec![0xA0, 0, 0, 3, 0x33, 1, 1, 1],
                 ..Default::default()
             }],
+            ..ParameterSet::default()
         };
         Self {
             config: Arc::new(HostConfig::new(acquirer, parameters)),

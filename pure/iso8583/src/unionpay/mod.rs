@@ -12,8 +12,11 @@ mod download;
 mod envelope;
 mod key_delivery;
 mod kind;
+mod parameters;
 mod private;
 mod response;
+mod sets;
+mod signature;
 mod tags59;
 
 pub use batch::{
@@ -36,6 +39,16 @@ pub use envelope::{
 };
 pub use key_delivery::{DeliveredKey, KEY_CHECK_OCTETS, KeyDelivery};
 pub use kind::{MessageKind, Query};
+pub use parameters::{
+    BIN_DIGITS_MAX, BIN_LIST_ENTRIES_MAX, BinPage, ContactlessParameter, DeviceState, F62_BYTES_MAX,
+    MERCHANT_NAME_BYTES, PHONE_CHARACTERS, TerminalParameters, TipMode, bin_list_request, format_bin_page, format_bins,
+    format_contactless, format_status, parse_bin_list_request, parse_bin_page, parse_bins, parse_contactless,
+};
 pub use private::{Balance, F60, F61, Institutions, OperatorOrCard};
 pub use response::{ActionClass, ResponseInfo, info};
+pub use sets::{DownloadSet, DownloadShape};
+pub use signature::{
+    SIGNATURE_BYTES_MAX, SignatureElement, SignatureSize, feature_code, feature_code_offline, feature_code_text,
+    format_signature_elements, parse_signature_elements, signature_size, signature_tags,
+};
 pub use tags59::{Tag59, format_tags59, parse_tags59};

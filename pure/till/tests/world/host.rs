@@ -117,6 +117,13 @@ pub struct TestHost {
     pub scrambled_keys: bool,
     /// Answers payments without a MAC.
     pub forgets_mac: bool,
+    /// F62 of the answers to downloads that travel whole or in pages, by 60.3; a page begins at the entry behind its `@`.
+    pub sets: BTreeMap<String, Vec<u8>>,
+    /// 60.3 of the ends of such downloads.
+    pub acknowledged: Vec<String>,
+    /// F62 of status uploads.
+    pub statuses: Vec<Vec<u8>>,
+    pub sign_offs: u32,
     counter: u32,
     ending: Option<(BatchNumber, Stan)>,
     /// What the next buyers do, in order; then they pay at once.
@@ -171,6 +178,10 @@ impl Default for TestHost {
             refuses_sign_in: None,
             scrambled_keys: false,
             forgets_mac: false,
+            sets: BTreeMap::new(),
+            acknowledged: vec![],
+            statuses: vec![],
+            sign_offs: 0,
             counter: 0,
             ending: None,
             buyers: vec![],
@@ -273,6 +284,16 @@ impl TestHost {
                 body.private_62 = Some([b"1".to_vec(), name, vec![0xDF, 0x01, 1, 0]].concat());
             }
             "371" | "381" => assert_eq!(request.template.private_62, None),
+            "361" | "365" | "391" | "393" | "395" | "397" | "399" => {
+                assert_eq!(request.template.private_62, None);
+                self.acknowledged.push(request.network_code().to_owned());
+            }
+            code @ ("360" | "364" | "390" | "392" | "394" | "396" | "398") => {
+                let start = request.template.private_62.clone().map(|start| String::from_utf8(start).unwrap());
+                let name = start.map_or(code.to_owned(), |start| format!("{code}@{start}"));
+                let Some(content) = self.sets.get(&name) else { return (Some("40"), body) };
+                body.private_62 = Some(content.clone());
+            }
             other => panic!("0800/{other}"),
         }
         (Some("00"), body)
@@ -283,7 +304,15 @@ impl TestHost {
         let total = match request.network_code() {
             "372" => self.capks,
             "382" => self.aids,
-            "002" | "301" => return (Some("00"), ResponseSummary::default()),
+            "301" => return (Some("00"), ResponseSummary::default()),
+            "002" => {
+                self.sign_offs += 1;
+                return (Some("00"), ResponseSummary::default());
+            }
+            "362" => {
+                self.statuses.push(request.template.private_62.clone().expect("F62"));
+                return (Some("00"), ResponseSummary::default());
+            }
             other => panic!("0820/{other}"),
         };
         let field = request.template.private_62.clone().unwrap();
