@@ -48,6 +48,7 @@ fn concerns(record: &Record, batch: Option<u32>, stan: Stan) -> bool {
         Record::Decided(decision) => fits(&decision.intent),
         Record::Reversed(reversal) => fits(&reversal.intent) || fits(&reversal.original),
         Record::ScriptNoticed(notice) => fits(&notice.intent),
+        Record::Signed(signature) => fits(&signature.intent),
         Record::Repeated { intent } => fits(intent),
         Record::OrderPaid { sale, .. } => fits(sale),
         Record::Queried { original, .. } => fits(original),

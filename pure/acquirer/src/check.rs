@@ -148,6 +148,7 @@ impl Acquirer {
             K::QrQuery => self.consider_query(work, out),
             K::Reversal => self.consider_reversal(work, out),
             K::ScriptResult => self.consider_script_result(work, out),
+            K::ElectronicSignature => self.consider_signature(work, out),
             _ => self.refuse_with_mac(work, Rule::NotSupported.into(), out),
         }
     }

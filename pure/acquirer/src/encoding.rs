@@ -2,9 +2,10 @@
 
 use crate::record::{
     Answer, Authorisation, BatchClose, Capture, Comparison, Decision, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Stored, Undo, Upload, UploadedEntry,
+    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Signature, Stored, Undo, Upload,
+    UploadedEntry,
 };
-use iso8583::unionpay::DownloadSet;
+use iso8583::unionpay::{DownloadSet, SIGNATURE_BYTES_MAX};
 use issuer::PinTries;
 use ledger::CardGroup;
 use machine::wire::{Encode, Malformed, Reader, Writer};
@@ -293,6 +294,31 @@ impl Encode for ScriptNotice {
     }
 }
 
+const SIGNATURE_VERSION: u8 = 1;
+
+impl Encode for Signature {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u8(SIGNATURE_VERSION).value(&self.intent).bytes(&self.image).bytes(&self.elements);
+        writer.option(self.feature_code, |writer, code| {
+            writer.raw(&code);
+        });
+        writer.value(&self.at);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if reader.u8()? != SIGNATURE_VERSION {
+            return Err(reader.malformed("signature version 1"));
+        }
+        Ok(Self {
+            intent: reader.value()?,
+            image: bounded(reader, SIGNATURE_BYTES_MAX)?.to_vec(),
+            elements: bounded(reader, NOTE_BYTES_MAX)?.to_vec(),
+            feature_code: reader.option(|reader| reader.array("a feature code"))?,
+            at: reader.value()?,
+        })
+    }
+}
+
 impl Encode for Comparison {
     fn encode(&self, writer: &mut Writer) {
         writer.value(&self.batch).value(&self.stan).value(&self.terminal).value(&self.host);
@@ -442,6 +468,7 @@ impl Encode for Record {
             Record::Decided(decision) => writer.u8(6).value(&**decision),
             Record::Reversed(reversal) => writer.u8(7).value(&**reversal),
             Record::ScriptNoticed(notice) => writer.u8(8).value(&**notice),
+            Record::Signed(signature) => writer.u8(62).value(&**signature),
             Record::Repeated { intent } => writer.u8(9).value(intent),
             Record::Refused { rule, stan, rrn } => {
                 writer.u8(10).text(rule);
@@ -491,6 +518,7 @@ impl Encode for Record {
                 stan: reader.option(Reader::value)?,
                 response_code: reader.value()?,
             }),
+            62 => Ok(Record::Signed(Box::new(reader.value()?))),
             _ => Err(reader.malformed("a known record kind")),
         }
     }

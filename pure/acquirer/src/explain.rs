@@ -1,7 +1,7 @@
 //! A record in words, for people who ask why.
 
-use crate::record::{Decision, Record, Reversal, Undo};
-use iso8583::unionpay::info;
+use crate::record::{Decision, Record, Reversal, Signature, Undo};
+use iso8583::unionpay::{feature_code_text, info, signature_size};
 use ledger::BatchTotals;
 use risk::{FindingKind, Reason, Screening};
 use types::ResponseCode;
@@ -37,6 +37,7 @@ pub fn explain(record: &Record) -> Vec<(String, String)> {
         Record::Decided(decision) => explain_decision(decision, &mut lines),
         Record::Reversed(reversal) => explain_reversal(reversal, &mut lines),
         Record::ScriptNoticed(notice) => lines.add("intent", notice.intent.text()),
+        Record::Signed(signature) => explain_signature(signature, &mut lines),
         Record::Repeated { intent } => lines.add("intent", intent.text()),
         Record::Refused { rule, rrn, .. } => {
             lines.add("rule", rule.clone());
@@ -127,6 +128,19 @@ fn explain_reversal(reversal: &Reversal, lines: &mut Lines) {
     lines.add("rule", reversal.rule.clone());
     lines.add("answer", answered(reversal.answer.response_code));
     explain_postings(&Record::Reversed(Box::new(reversal.clone())), lines);
+}
+
+fn explain_signature(signature: &Signature, lines: &mut Lines) {
+    lines.add("intent", signature.intent.text());
+    let bytes = signature.image.len();
+    let text = match signature_size(&signature.image) {
+        Ok(size) => format!("the cardholder's, {} by {} points, {bytes} bytes", size.width, size.height),
+        Err(_) => format!("{bytes} bytes"),
+    };
+    lines.add("electronic signature", text);
+    if let Some(code) = signature.feature_code {
+        lines.add("feature code", feature_code_text(code));
+    }
 }
 
 fn explain_postings(record: &Record, lines: &mut Lines) {

@@ -37,6 +37,7 @@ impl Acquirer {
             Record::SignedIn { .. } => self.serial_taken(work, &failure, out),
             Record::Decided(decision) => self.decide_again(work, &decision, failure, out),
             Record::Reversed(reversal) => self.reverse_again(work, *reversal, failure, out),
+            Record::Signed(signature) => self.signature_taken(work, &signature, &failure, out),
             Record::ScriptNoticed(notice) => match taken(&failure) {
                 Some(stored) => self.meet_stored(work, notice.intent, &stored, out),
                 None => self.abandon(work, "a script notice met a guard it does not have", out),

@@ -172,6 +172,7 @@ fn mandatory(kind: MessageKind) -> &'static [u8] {
         K::QrRefund => &[3, 4, 11, 22, 25, 37, 49, 59, 61, 63, 64],
         K::QrQuery => &[3, 11, 22, 25, 49, 59, 61, 64],
         K::ScriptResult => &[11, 37, 55, 61, 64],
+        K::ElectronicSignature => &[4, 11, 37, 55, 62, 64],
         K::Settlement => &[11, 48, 49],
         K::BatchDetails | K::BatchEnd { .. } => &[11, 48],
         K::BatchIcUpload => &[4, 11, 62],

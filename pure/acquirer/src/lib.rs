@@ -29,6 +29,7 @@ mod rows;
 mod rule;
 mod screening;
 mod settlement;
+mod signature;
 mod state;
 mod words;
 
@@ -50,11 +51,12 @@ pub use policy::{
 };
 pub use record::{
     Answer, Authorisation, BatchClose, Capture, Comparison, Decision, Enrolment, Identity, Kind, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Side, Stored, TERMINAL_NUMBER_MAX, Undo,
-    Upload, UploadedEntry,
+    NOTE_BYTES_MAX, QrPayment, Record, Reversal, ScriptNotice, SerialClaim, Side, Signature, Stored,
+    TERMINAL_NUMBER_MAX, Undo, Upload, UploadedEntry,
 };
 pub use rows::{
-    SPACE_AUTHORISATION, SPACE_INTENT, SPACE_PAST, SPACE_RRN, SPACE_TERMINAL_NUMBER, SPACE_TERMINAL_SERIAL, rows,
+    SPACE_AUTHORISATION, SPACE_INTENT, SPACE_PAST, SPACE_RRN, SPACE_SIGNATURE, SPACE_TERMINAL_NUMBER,
+    SPACE_TERMINAL_SERIAL, rows,
 };
 pub use rule::{Rule, Verdict};
 pub use screening::{kind_names, past_of, question_of};

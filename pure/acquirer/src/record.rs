@@ -359,6 +359,21 @@ pub struct ScriptNotice {
     pub answer: Answer,
 }
 
+/// The electronic signature of a transaction (unionpay-pos §6.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signature {
+    /// The transaction that was signed.
+    pub intent: Intent,
+    /// F62: the image, JBIG, at most 999 bytes.
+    pub image: Vec<u8>,
+    /// F55: what the cardholder saw when signing, tag by tag.
+    pub elements: Vec<u8>,
+    /// The feature code that must stand in the image; `None` if the transaction has none.
+    pub feature_code: Option<[u8; 4]>,
+    /// When it came.
+    pub at: CivilTime,
+}
+
 /// A settlement request compared with the host's totals.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Comparison {
@@ -486,6 +501,8 @@ pub enum Record {
     Reversed(Box<Reversal>),
     /// A script result was taken down.
     ScriptNoticed(Box<ScriptNotice>),
+    /// An electronic signature was taken down.
+    Signed(Box<Signature>),
     /// A message came again and got its stored answer.
     Repeated {
         /// Which.
@@ -557,6 +574,7 @@ impl Record {
             Record::Decided(_) => "decided",
             Record::Reversed(_) => "reversed",
             Record::ScriptNoticed(_) => "script result",
+            Record::Signed(_) => "signed",
             Record::Repeated { .. } => "repeated",
             Record::Refused { .. } => "refused",
             Record::Compared(_) => "totals compared",

@@ -1,7 +1,9 @@
 //! What a store keeps beside the records: a pure projection of each record.
 
 use crate::order::{OrderEnd, end_row};
-use crate::record::{Authorisation, Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Stored, Undo};
+use crate::record::{
+    Authorisation, Capture, Decision, Enrolment, Kind, Record, Reversal, SerialClaim, Signature, Stored, Undo,
+};
 use crate::screening::{past_of_decision, past_of_reversal};
 use issuer::wallet::{SPACE_PAYMENT_CODE_USED, payment_code_key};
 use issuer::{SPACE_ATC, pin_try_rows};
@@ -25,6 +27,9 @@ pub const SPACE_PAST: &str = "past";
 /// Space of terminals' serial numbers as F62 of a sign-in gives them, with the terminal that claimed each.
 pub const SPACE_TERMINAL_SERIAL: &str = "terminal-serial";
 
+/// Space of electronic signatures by the transaction that was signed: each is taken down once.
+pub const SPACE_SIGNATURE: &str = "signature";
+
 /// The rows that go with a record.
 pub fn rows(record: &Record) -> Vec<Row> {
     match record {
@@ -35,6 +40,7 @@ pub fn rows(record: &Record) -> Vec<Row> {
         Record::HoldExpired { hold, terminal, released: true } => {
             vec![hold.expiry(*terminal).into_row(), hold_guard(hold)]
         }
+        Record::Signed(signature) => vec![signature_row(signature)],
         Record::ScriptNoticed(notice) => vec![intent_row(&notice.intent, &Stored::ScriptNotice(notice.clone()))],
         _ => Vec::new(),
     }
@@ -50,6 +56,10 @@ fn terminal_number(enrolment: &Enrolment) -> Row {
 
 fn terminal_serial(serial: &[u8], terminal: TerminalId) -> Row {
     Row::Unique { space: SPACE_TERMINAL_SERIAL, key: serial.to_vec(), value: terminal.bytes().to_vec() }
+}
+
+fn signature_row(signature: &Signature) -> Row {
+    Row::Unique { space: SPACE_SIGNATURE, key: signature.intent.key(), value: signature.to_bytes() }
 }
 
 fn intent_row(intent: &Intent, stored: &Stored) -> Row {

@@ -142,6 +142,14 @@ impl State {
         }
     }
 
+    /// Decided transactions of the open batch that no reversal has undone.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.open.values().filter_map(|entry| match &entry.stored {
+            Stored::Decision(decision) if entry.status != Status::Reversed => Some(&**decision),
+            _ => None,
+        })
+    }
+
     /// Decided transactions of the open batch that a settlement counts, with whether each is a debit.
     pub fn counted(&self) -> impl Iterator<Item = (&Decision, bool)> {
         self.open.values().filter_map(|entry| match &entry.stored {
@@ -225,7 +233,7 @@ impl State {
             Record::Downloaded { set: DownloadSet::Aids, version } => self.aid_version = version,
             Record::Downloaded { set, version } => drop(self.versions.insert(set, version)),
             Record::StatusReported { version, .. } => self.status_version = version,
-            Record::Repeated { .. } => {}
+            Record::Repeated { .. } | Record::Signed(_) => {}
             Record::Decided(decision) => self.apply_decision(decision),
             Record::Reversed(reversal) => self.apply_reversal(reversal),
             Record::ScriptNoticed(notice) => self.apply_script_notice(notice),

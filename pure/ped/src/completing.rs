@@ -2,7 +2,7 @@
 
 use crate::account::{EntryMode, StoredTransaction};
 use crate::chip::ChipRecord;
-use crate::compose::{self, AccountFields, Columns, MAC_BYTES};
+use crate::compose::{self, AccountFields, Columns, MAC_BYTES, SignatureFields};
 use crate::machine::Ped;
 use crate::session::Stage;
 use keys::{Refusal, WorkingKeys};
@@ -67,7 +67,13 @@ impl Ped {
         }
         let parts = self.parts(template, account)?;
         let fields = parts.as_ref().map(|parts| &parts.fields);
-        let mut body = compose::body(template, fields)?;
+        let mut body = match account {
+            AccountPart::Signature { blob, settlement_date, elements } => {
+                let fields = self.signature_fields(blob.as_ref(), settlement_date.as_deref(), elements)?;
+                compose::signature_body(template, &fields)?
+            }
+            _ => compose::body(template, fields)?,
+        };
         if template.with_mac {
             self.put_mac(&mut body)?;
         }
@@ -92,7 +98,7 @@ impl Ped {
     fn parts(&mut self, template: &FrameTemplate, account: &AccountPart) -> Result<Option<Parts>, Incomplete> {
         let columns = Columns::of(&template.mti, &template.private_60);
         match account {
-            AccountPart::None => Ok(None),
+            AccountPart::None | AccountPart::Signature { .. } => Ok(None),
             AccountPart::Session { session, with_pin, chip } => {
                 self.session_parts(*session, *with_pin, *chip, columns).map(Some)
             }
@@ -152,6 +158,17 @@ impl Ped {
         }
         let fields = stored_fields(&mut stored, chip, columns)?;
         Ok(Parts { fields, stored })
+    }
+
+    fn signature_fields<'a>(
+        &mut self,
+        blob: Option<&SealedBlob>,
+        settlement_date: Option<&'a str>,
+        elements: &'a [u8],
+    ) -> Result<SignatureFields<'a>, Incomplete> {
+        let owner = self.blob_owner();
+        let stored = blob.map(|blob| owner.open(&mut self.vault, blob).map_err(Incomplete::Blob)).transpose()?;
+        Ok(SignatureFields { pan: stored.map(|stored| stored.pan.duplicate()), settlement_date, elements })
     }
 
     /// Seals the blob from which a reversal or an upload of this message is rebuilt.

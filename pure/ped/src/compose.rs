@@ -160,6 +160,36 @@ fn write_from_52(
     bytes(encoder, 64, template.with_mac.then_some(&MAC_PLACE[..]))
 }
 
+/// What an electronic signature carries of its transaction beside the template (unionpay-pos §3.4).
+#[derive(Debug)]
+pub(crate) struct SignatureFields<'a> {
+    pub(crate) pan: Option<Pan>,
+    pub(crate) settlement_date: Option<&'a str>,
+    pub(crate) elements: &'a [u8],
+}
+
+/// MTI, bitmap and fields of an electronic signature. The last eight bytes are the place of its MAC.
+pub(crate) fn signature_body(
+    template: &FrameTemplate,
+    fields: &SignatureFields<'_>,
+) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    let mut out = Zeroizing::new(Vec::with_capacity(BODY_BYTES));
+    let mut encoder = Encoder::new(&SPEC, template.mti.as_bytes(), &mut out)?;
+    text(&mut encoder, 2, fields.pan.as_ref().map(|pan| pan.expose()))?;
+    number(&mut encoder, 4, template.amount.map(|amount| amount.minor()))?;
+    number(&mut encoder, 11, template.stan.map(|stan| u64::from(stan.number())))?;
+    text(&mut encoder, 15, fields.settlement_date)?;
+    text(&mut encoder, 37, template.rrn.as_ref().map(|rrn| rrn.text()))?;
+    text(&mut encoder, 41, Some(template.terminal.text()))?;
+    text(&mut encoder, 42, Some(template.merchant.text()))?;
+    bytes(&mut encoder, 55, Some(fields.elements))?;
+    text(&mut encoder, 60, Some(&template.private_60))?;
+    bytes(&mut encoder, 62, template.private_62.as_deref())?;
+    bytes(&mut encoder, 64, template.with_mac.then_some(&MAC_PLACE[..]))?;
+    encoder.finish();
+    Ok(out)
+}
+
 /// Length, TPDU and header around a body. `None` if TPDU or header are not digits of the right count or the body is too long.
 pub(crate) fn frame(template: &FrameTemplate, body: &[u8]) -> Option<Vec<u8>> {
     let tpdu = Tpdu(packed_digits(&template.tpdu)?);
@@ -291,6 +321,25 @@ mod tests {
         let message = iso8583::unionpay::locate(iso8583::unionpay::Layout::Frame, &frame(&template, &body).unwrap())
             .map(|opened| [22, 59].map(|number| opened.message.field(number).map(|field| field.bytes().to_vec())));
         assert_eq!(message.unwrap(), [Some(vec![0x03, 0x20]), Some(b"A30196212345678901234567".to_vec())]);
+    }
+
+    #[test]
+    fn a_signature_has_its_own_fields() {
+        let template = FrameTemplate {
+            rrn: types::Rrn::parse("093102000002").ok(),
+            private_60: "07000007800".to_owned(),
+            private_62: Some(vec![7; 3]),
+            ..template("0820")
+        };
+        let pan = Pan::parse("6222620000000000012").unwrap();
+        let fields = SignatureFields { pan: Some(pan), settlement_date: Some("0315"), elements: b"\xFF\x02\x01\x01" };
+        let body = signature_body(&template, &fields).unwrap();
+        let expected = bytes(
+            "0820 5022000008C00215 19 62226200000000000120 000000010000 000002 0315 303933313032303030303032 \
+             3132333435363738 313233343536373839303132333435 0004FF020101 0011070000078000 0003070707",
+        );
+        assert_eq!(body[..body.len() - MAC_BYTES], expected);
+        assert_eq!(body[body.len() - MAC_BYTES..], MAC_PLACE);
     }
 
     #[test]

@@ -139,6 +139,13 @@ impl Encode for AccountPart {
             AccountPart::Blob { blob, with_track, chip } => {
                 writer.u8(2).value(blob).bool(*with_track).value(chip);
             }
+            AccountPart::Signature { blob, settlement_date, elements } => {
+                writer.u8(60).option(blob.as_ref(), |writer, blob| {
+                    writer.value(blob);
+                });
+                optional_text(writer, settlement_date);
+                writer.bytes(elements);
+            }
         }
     }
 
@@ -147,6 +154,11 @@ impl Encode for AccountPart {
             0 => Ok(AccountPart::None),
             1 => Ok(AccountPart::Session { session: reader.u32()?, with_pin: reader.bool()?, chip: reader.value()? }),
             2 => Ok(AccountPart::Blob { blob: reader.value()?, with_track: reader.bool()?, chip: reader.value()? }),
+            60 => Ok(AccountPart::Signature {
+                blob: reader.option(Reader::value)?,
+                settlement_date: read_optional_text(reader)?,
+                elements: reader.bytes()?.to_vec(),
+            }),
             _ => Err(reader.malformed("an account part")),
         }
     }

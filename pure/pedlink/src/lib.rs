@@ -118,6 +118,15 @@ pub enum AccountPart {
         /// Which chip data.
         chip: ChipData,
     },
+    /// Of a signed transaction: its electronic signature (unionpay-pos §6.1).
+    Signature {
+        /// The transaction's blob, for F2; without it F2 stays away.
+        blob: Option<SealedBlob>,
+        /// F15 of the transaction, four digits.
+        settlement_date: Option<String>,
+        /// F55: elements that are public.
+        elements: Vec<u8>,
+    },
 }
 
 /// Every public field of a message. Digit fields are ASCII digits.

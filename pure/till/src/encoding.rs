@@ -1,6 +1,6 @@
 //! Encodings of records and state. Layouts never change; a new layout gets a new number.
 
-use crate::management::Management;
+use crate::management::{Management, Signature, SignatureStatus};
 use crate::record::{Record, SignOutReason};
 use crate::settlement::{
     GroupTotals, Settlement, SettlementAnswer, SettlementReport, Totals, UploadItem, UploadKind, UploadProgress,
@@ -216,11 +216,32 @@ impl Encode for Management {
         writer.list(&self.sets.iter().collect::<Vec<_>>(), |writer, (set, content)| {
             writer.u16(set.download_code()).bytes(content);
         });
+        list(writer, &self.signatures);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let sets = reader.list(|reader| Ok((read_set(reader)?, read_content(reader)?)))?;
-        Ok(Self { sets: sets.into_iter().collect() })
+        Ok(Self { sets: sets.into_iter().collect(), signatures: read_list(reader)? })
+    }
+}
+
+impl Encode for Signature {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&self.stan).bytes(&self.image);
+        match self.status {
+            SignatureStatus::Waiting { occasions } => writer.u8(1).u8(occasions),
+            SignatureStatus::Uploaded => writer.u8(2),
+        };
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (stan, image) = (reader.value()?, read_content(reader)?);
+        let status = match reader.u8()? {
+            1 => SignatureStatus::Waiting { occasions: reader.u8()? },
+            2 => SignatureStatus::Uploaded,
+            _ => return Err(reader.malformed("where a signature stands")),
+        };
+        Ok(Self { stan, image, status })
     }
 }
 
@@ -303,5 +324,9 @@ encode_records! {
     61 => SetTaken { set: set, content: content }
     62 => SetAcknowledged { set: set }
     63 => StatusReported {}
+    64 => SignatureTaken { stan: value, image: content }
+    65 => SignatureTried { stan: value }
+    66 => SignatureUploaded { stan: value, response_code: value }
+    67 => SignatureLeft { stan: value }
     earlier { 26 => Snapshot { state: boxed } }
 }

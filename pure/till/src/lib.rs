@@ -30,6 +30,7 @@ pub mod response;
 mod settle;
 pub mod settlement;
 mod sign_in;
+mod signature;
 mod state;
 mod text;
 mod transaction;
@@ -39,9 +40,9 @@ mod words;
 pub use config::{Config, ReceiptOptions, Suite, Timeouts};
 pub use iso8583::unionpay::{ContactlessParameter, DownloadSet, TerminalParameters, TipMode};
 pub use machine::{Status, Till};
-pub use management::Management;
+pub use management::{Management, Signature, SignatureStatus};
 pub use plainly::Plainly;
-pub use receipt::{Consent, Copy, PaymentReceipt, Receipt, SettlementReceipt, TransactionSlip};
+pub use receipt::{Consent, Copy, PaymentReceipt, Receipt, SettlementReceipt, SignatureSlip, TransactionSlip};
 pub use record::{Record, SignOutReason};
 pub use settlement::{
     GroupTotals, Settlement, SettlementAnswer, SettlementReport, Totals, UploadItem, UploadKind, UploadProgress,

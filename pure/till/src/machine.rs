@@ -138,6 +138,8 @@ pub(crate) struct Job {
     pub notices_tried: Vec<Stan>,
     /// The line does not carry notices now. They leave in order, so the later ones wait too.
     pub notices_wait: bool,
+    /// Signatures that the host did not take on this occasion.
+    pub signatures_tried: Vec<Stan>,
     /// Orders of the host obeyed in this job: a host that repeats them waits for the next one.
     pub obeyed: u16,
     /// A batch was closed and the host wants a sign-off behind it (parameter 21).
@@ -160,6 +162,7 @@ impl Job {
             sends: 0,
             notices_tried: Vec::new(),
             notices_wait: false,
+            signatures_tried: Vec::new(),
             obeyed: 0,
             sign_off_wanted: false,
             download: None,

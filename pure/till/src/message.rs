@@ -4,9 +4,10 @@ use crate::config::Config;
 use crate::download::DownloadStep;
 use crate::qr;
 use crate::settlement::{Settlement, UploadItem, UploadKind, UploadProgress};
+use crate::signature;
 use crate::state::State;
 use crate::transaction::{PendingReversal, ScriptNotice, Transaction, TransactionKind};
-use iso8583::unionpay::{DeviceState, DownloadSet, format_status};
+use iso8583::unionpay::{DeviceState, DownloadSet, format_signature_elements, format_status};
 use pedlink::{AccountPart, ChipData, CustomData, Expected, FrameTemplate};
 use types::{Amount, AuthorisationCode, BatchNumber, ResponseCode, Rrn, Stan};
 
@@ -29,6 +30,7 @@ pub(crate) mod network {
     pub const SIGN_OFF: &str = "002";
     pub const ECHO: &str = "301";
     pub const STATUS_UPLOAD: &str = "362";
+    pub const SIGNATURE: &str = "800";
     pub const SETTLEMENT: &str = "201";
     pub const CERTIFICATE_BALANCED: &str = "203";
     pub const CERTIFICATE_NOT_BALANCED: &str = "205";
@@ -138,6 +140,24 @@ pub(crate) fn status_upload(config: &Config, state: &State) -> Request {
     let template = management(config, state, "0820", network::STATUS_UPLOAD, None);
     let private_62 = format_status([DeviceState::Normal; 5], &config.reported(), notices);
     without_account(FrameTemplate { private_62, ..template })
+}
+
+/// 0820 with 07/800: the image under the trace number of the transaction that was signed (§6.1).
+pub(crate) fn signature(config: &Config, of: &Transaction, image: &[u8]) -> Request {
+    let template = FrameTemplate {
+        amount: Some(of.amount),
+        stan: Some(of.stan),
+        rrn: of.rrn(),
+        private_62: Some(image.to_vec()),
+        with_mac: true,
+        ..blank(config, &config.header_card, "0820", format!("07{}{}", of.batch, network::SIGNATURE))
+    };
+    let account = AccountPart::Signature {
+        blob: of.final_blob.clone().or_else(|| of.blob.clone()),
+        settlement_date: of.response.as_ref().and_then(|response| response.settlement_date.clone()),
+        elements: format_signature_elements(&signature::elements(config, of)),
+    };
+    Request { expected: expect(&template, None), template, account }
 }
 
 /// F60 of a card message: 13 digits, best capability, chip in order (D9, D10).

@@ -42,6 +42,7 @@ impl OperatorCommand {
             OperatorCommand::Echo => Operation::Echo,
             OperatorCommand::Download { .. } => Operation::Download,
             OperatorCommand::ReportStatus => Operation::StatusReport,
+            OperatorCommand::Sign { .. } => Operation::Signature,
             OperatorCommand::ResumePending => Operation::Pending,
             OperatorCommand::Reprint { .. } | OperatorCommand::ReprintSettlement => Operation::Reprint,
             OperatorCommand::ResolveParked { .. } => Operation::ResolveParked,
@@ -98,6 +99,7 @@ impl Till {
             OperatorCommand::ReportStatus => self.begin(turn, Goal::ReportStatus),
             OperatorCommand::Settle => self.begin(turn, Goal::Settle),
             OperatorCommand::ResumePending => self.begin(turn, Goal::Pending { by_operator: true }),
+            OperatorCommand::Sign { stan, image } => self.sign(turn, stan, image),
             OperatorCommand::ResolveParked { stan, proof } => self.resolve_parked(turn, stan, proof),
             OperatorCommand::Confirm
             | OperatorCommand::Cancel
@@ -303,13 +305,13 @@ impl Till {
         self.advance(turn);
     }
 
-    fn refuse(&mut self, turn: &mut Turn, operation: Operation, reason: Text) {
+    pub(crate) fn refuse(&mut self, turn: &mut Turn, operation: Operation, reason: Text) {
         let outcome = TransactionOutcome::new(operation, OutcomeStatus::Failed, reason.clone());
         turn.emit(Effect::Outcome(Box::new(outcome)));
         turn.show(Screen::Refused { reason });
     }
 
-    fn answer(&mut self, turn: &mut Turn, outcome: TransactionOutcome) {
+    pub(crate) fn answer(&mut self, turn: &mut Turn, outcome: TransactionOutcome) {
         turn.emit(Effect::Outcome(Box::new(outcome.clone())));
         turn.show(Screen::Result(Box::new(outcome)));
     }

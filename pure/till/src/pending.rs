@@ -1,6 +1,6 @@
 //! What must reach the host whatever happens: script notice, reversal, queued notice (unionpay-pos §8.1, §8.2, §8.4).
 
-use crate::machine::{Goal, Till, Turn};
+use crate::machine::{Goal, Job, Till, Turn};
 use crate::message;
 use crate::payment::outcome_of;
 use crate::receipt::{Receipt, TransactionSlip};
@@ -173,8 +173,8 @@ impl Till {
         }
     }
 
-    fn is_paying(&self) -> bool {
-        matches!(self.job.as_ref().map(|job| &job.goal), Some(Goal::Payment(_)))
+    pub(crate) fn is_paying(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::is_payment)
     }
 
     fn notice_again(&mut self, turn: &mut Turn, stan: Stan) {

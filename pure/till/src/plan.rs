@@ -16,6 +16,7 @@ enum Step {
     ScriptNotice,
     Reversal,
     Notice(Stan),
+    Signature(Stan),
     Settlement,
     StatusUpload,
     SignOff,
@@ -32,6 +33,7 @@ impl Till {
             Step::ScriptNotice => self.send_script_notice(turn),
             Step::Reversal => self.send_reversal(turn),
             Step::Notice(stan) => self.send_notice(turn, stan),
+            Step::Signature(stan) => self.send_signature(turn, stan),
             Step::Settlement => self.go_on_with_settlement(turn),
             Step::StatusUpload => self.send_status(turn),
             Step::SignOff => self.send_sign_off(turn),
@@ -90,7 +92,17 @@ impl Till {
         missing.map(Step::Download).or_else(|| self.flush_step(job)).unwrap_or(Step::Goal)
     }
 
-    /// Script notice, reversal, notices: in this order before anything new.
+    /// Behind everything that moves money; one that was refused too often waits for the settlement.
+    fn next_signature(&self, job: &Job) -> Option<Stan> {
+        let management = &self.state.management;
+        let untried = |stan: &Stan| !job.signatures_tried.contains(stan);
+        match job.goal {
+            Goal::Settle => management.waiting_signatures().map(|signature| signature.stan).find(untried),
+            _ => management.hopeful_signatures().map(|signature| signature.stan).find(untried),
+        }
+    }
+
+    /// Script notice, reversal, notices, signatures: in this order before anything new.
     fn flush_step(&self, job: &Job) -> Option<Step> {
         // Parameter 24: some hosts want them at the settlement only, and in between when nobody waits.
         let wait = job.notices_wait || (job.is_payment() && !self.config.upload_before_transaction);
@@ -100,7 +112,7 @@ impl Till {
             (Some(_), _, _) => Step::ScriptNotice,
             (None, Some(_), _) => Step::Reversal,
             (None, None, Some(stan)) => Step::Notice(stan),
-            (None, None, None) => return None,
+            (None, None, None) => Step::Signature(self.next_signature(job)?),
         };
         Some(if self.state.signed_in { step } else { Step::SignIn })
     }

@@ -40,6 +40,8 @@ pub enum Receipt {
     ReversalPending(Box<TransactionSlip>),
     /// 上送后被平台拒绝: the host refused a sale that was approved without it.
     UploadRefused(Box<TransactionSlip>),
+    /// 电子签名未上送: paper must be signed.
+    SignatureLeft(Box<SignatureSlip>),
 }
 
 impl Receipt {
@@ -51,6 +53,7 @@ impl Receipt {
             Receipt::Settlement(receipt) => receipt.render(columns),
             Receipt::ReversalPending(slip) => slip.render(columns, &REVERSAL_PENDING),
             Receipt::UploadRefused(slip) => slip.render(columns, &UPLOAD_REFUSED),
+            Receipt::SignatureLeft(slip) => slip.render(columns),
         }
     }
 }
@@ -248,7 +251,7 @@ fn is_negative(kind: TransactionKind) -> bool {
 }
 
 /// F44: issuer, then acquirer, eleven characters each.
-fn institutions(transaction: &Transaction) -> (String, String) {
+pub(crate) fn institutions(transaction: &Transaction) -> (String, String) {
     let field = transaction.response.as_ref().and_then(|response| response.additional_response.as_deref());
     let half = |range: core::ops::Range<usize>| {
         let text = field.unwrap_or_default();
@@ -268,7 +271,7 @@ fn entry_letter(entry_mode: &str) -> char {
 }
 
 /// The host's time of the transaction with the year that F13 leaves out; the till's own if the host gave none.
-fn date_time(transaction: &Transaction) -> String {
+pub(crate) fn date_time(transaction: &Transaction) -> String {
     let response = transaction.response.as_ref();
     let date = response.and_then(|response| response.local_date.as_deref()).filter(|date| is_digits(date, 4));
     let time = response.and_then(|response| response.local_time.as_deref()).filter(|time| is_digits(time, 6));
@@ -536,6 +539,35 @@ impl TransactionSlip {
         page.pair("交易金额 AMOUNT", &money(self.amount, false));
         page.rule();
         matter.advice.iter().for_each(|line| page.wrapped(line));
+        page.text
+    }
+}
+
+/// What the cashier reads when a batch closes without some of its signatures at the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignatureSlip {
+    /// Merchant name.
+    pub merchant_name: String,
+    /// F41.
+    pub terminal: TerminalId,
+    /// Batch.
+    pub batch: String,
+    /// The payments whose paper slips must be signed.
+    pub stans: Vec<Stan>,
+}
+
+impl SignatureSlip {
+    fn render(&self, columns: usize) -> String {
+        let mut page = Page::new(columns);
+        page.centre("电子签名未上送 SIGNATURE NOT UPLOADED");
+        page.rule();
+        page.wrapped(&format!("商户名称 MERCHANT NAME: {}", self.merchant_name));
+        page.pair("终端编号 TERMINAL NO", self.terminal.text());
+        page.pair("批次号 BATCH NO", &self.batch);
+        page.wrapped(&format!("凭证号 VOUCHER NO: {}", join(&self.stans)));
+        page.rule();
+        page.wrapped("以上交易的纸质签购单须由持卡人签名");
+        page.wrapped("Not uploaded: the paper slips of these payments must be signed.");
         page.text
     }
 }

@@ -208,6 +208,30 @@ pub enum Record {
     },
     /// The host took a status upload (362).
     StatusReported {},
+    /// The cardholder signed on the screen.
+    SignatureTaken {
+        /// The transaction.
+        stan: Stan,
+        /// F62: JBIG, at most 999 bytes.
+        image: Vec<u8>,
+    },
+    /// The host did not take the signature on this occasion.
+    SignatureTried {
+        /// The transaction.
+        stan: Stan,
+    },
+    /// The host has the signature (00, or 94: it had it before).
+    SignatureUploaded {
+        /// The transaction.
+        stan: Stan,
+        /// F39.
+        response_code: ResponseCode,
+    },
+    /// The batch closes and the host does not have the signature: paper must be signed.
+    SignatureLeft {
+        /// The transaction.
+        stan: Stan,
+    },
     /// The whole state: a journal may begin here.
     Snapshot {
         /// The state.
@@ -253,6 +277,10 @@ impl Record {
             Record::SetTaken { .. } => "set-taken",
             Record::SetAcknowledged { .. } => "set-acknowledged",
             Record::StatusReported {} => "status-reported",
+            Record::SignatureTaken { .. } => "signature-taken",
+            Record::SignatureTried { .. } => "signature-tried",
+            Record::SignatureUploaded { .. } => "signature-uploaded",
+            Record::SignatureLeft { .. } => "signature-left",
             Record::Snapshot { .. } => "snapshot",
         }
     }

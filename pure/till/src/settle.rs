@@ -108,6 +108,7 @@ impl Till {
     }
 
     fn close_batch(&mut self, turn: &mut Turn) {
+        self.leave_signatures(turn);
         let Some(report) = self.report(turn) else { return };
         self.note(turn, Record::BatchClosed { report: Box::new(report.clone()) });
         let receipt = SettlementReceipt::new(&self.config, &report, false);

@@ -208,6 +208,8 @@ impl State {
             self.reversal.iter().map(|reversal| Pending::Reversal { stan: reversal.stan, parked: reversal.parked }),
         );
         pending.extend(self.queued_notices().map(|notice| Pending::Notice { stan: notice.stan }));
+        let signatures = self.management.hopeful_signatures();
+        pending.extend(signatures.map(|signature| Pending::Signature { stan: signature.stan }));
         pending.extend(self.settlement.iter().map(|settlement| {
             Pending::Settlement {
                 batch: settlement.batch,
@@ -226,7 +228,7 @@ impl State {
 
     /// Whether anything at all is pending.
     pub(crate) fn anything_pending(&self) -> bool {
-        self.money_pending() || self.next_order(0).is_some()
+        self.money_pending() || self.next_order(0).is_some() || self.management.hopeful_signatures().next().is_some()
     }
 
     /// Whether the host has still to hear of something that was paid, undone or counted.
@@ -263,6 +265,10 @@ impl State {
             | Record::SetAcknowledged { .. }
             | Record::StatusReported {}
             | Record::OrderPending { .. } => self.apply_management(record),
+            Record::SignatureTaken { stan, image } => self.management.sign(*stan, image),
+            Record::SignatureTried { stan } => self.management.signature_tried(*stan),
+            Record::SignatureUploaded { stan, .. } => self.management.signature_uploaded(*stan),
+            Record::SignatureLeft { stan } => self.management.forget_signature(*stan),
             Record::StanTaken { stan, session } => self.take_stan(*stan, *session),
             Record::IntentSent { transaction } => {
                 self.open_intent = Some(transaction.stan);
@@ -487,6 +493,7 @@ impl State {
         let excess = self.last_batch.len().saturating_sub(LAST_BATCH_KEPT_MAX);
         self.last_batch.drain(..excess);
         self.last_batch.iter_mut().for_each(archive);
+        self.management.signatures.clear();
         if self.batch == report.batch {
             self.batch = report.batch.next();
             self.stans_in_batch = 0;

@@ -1,6 +1,7 @@
 //! What a till remembers of one payment, and what may hang on to it: a reversal, a script notice.
 
 use crate::text::Text;
+use iso8583::unionpay::{feature_code, feature_code_offline, feature_code_text};
 use pedlink::{CardSummary, ChipReceipt, FrameTemplate, ResponseSummary, SealedBlob, TraceLine};
 use types::{Amount, AuthorisationCode, BatchNumber, CivilTime, ResponseCode, Rrn, Stan};
 
@@ -246,6 +247,18 @@ impl Transaction {
         told.unwrap_or_else(|| self.at.date.mmdd())
     }
 
+    /// 交易特征码, eight hexadecimal characters: the watermark of its signature (unionpay-pos §6.1).
+    pub fn feature_code(&self) -> Option<String> {
+        let response = self.response.as_ref();
+        let settled =
+            response.and_then(|response| <[u8; 4]>::try_from(response.settlement_date.as_deref()?.as_bytes()).ok());
+        let code = match (settled, self.rrn()) {
+            (Some(mmdd), Some(rrn)) => feature_code(&mmdd, rrn.bytes()),
+            _ => feature_code_offline(self.batch.number(), self.stan.number()),
+        };
+        code.map(feature_code_text)
+    }
+
     /// Card organisation: what the host says in 63.1, otherwise what the card is (unionpay-pos §2.6).
     pub fn organisation(&self) -> String {
         let told = self.response.as_ref().and_then(|response| response.private_63.as_deref());
@@ -379,6 +392,11 @@ pub enum Pending {
     /// A queued notice (refund, completion notice, tip) or offline sale.
     Notice {
         /// Its trace number.
+        stan: Stan,
+    },
+    /// An electronic signature.
+    Signature {
+        /// Trace number of the transaction that was signed.
         stan: Stan,
     },
     /// A settlement that is half done.

@@ -137,6 +137,13 @@ pub enum OperatorCommand {
     },
     /// Tells the host the till's state and parameters.
     ReportStatus,
+    /// Keeps what the cardholder wrote on the screen under an approved payment of this batch; it goes to the host by itself.
+    Sign {
+        /// Trace number of the payment.
+        stan: Stan,
+        /// The image: JBIG, at most 999 bytes, with the payment's feature code (`Transaction::feature_code`) as its watermark.
+        image: Vec<u8>,
+    },
     /// Tries everything that is pending at once.
     ResumePending,
     /// Prints a slip again, marked as a copy; without a number the last one.
@@ -292,6 +299,8 @@ pub enum Operation {
     QrOrder,
     /// Settlement.
     Settlement,
+    /// An electronic signature.
+    Signature,
     /// The acknowledgement of a reversal.
     Reversal,
     /// Everything that is pending.
@@ -326,6 +335,7 @@ impl Operation {
             Operation::QrSale => ("扫码消费", "QR sale"),
             Operation::QrOrder => ("扫码收款", "QR order"),
             Operation::Settlement => ("批结算", "Settlement"),
+            Operation::Signature => ("电子签名", "Electronic signature"),
             Operation::Reversal => ("冲正", "Reversal"),
             Operation::Pending => ("待处理事项", "Pending matters"),
             Operation::Reprint => ("重打印", "Reprint"),

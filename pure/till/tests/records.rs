@@ -8,8 +8,8 @@ use pedlink::{
 use proptest::prelude::*;
 use till::{
     Decision, DownloadSet, GroupTotals, HostProof, HostVerdict, Management, Original, PendingReversal, Record,
-    ScriptNotice, Settlement, SettlementAnswer, SettlementReport, SignOutReason, State, Text, Totals, Transaction,
-    TransactionKind, TransactionStatus, UploadItem, UploadKind, UploadProgress,
+    ScriptNotice, Settlement, SettlementAnswer, SettlementReport, SignOutReason, Signature, SignatureStatus, State,
+    Text, Totals, Transaction, TransactionKind, TransactionStatus, UploadItem, UploadKind, UploadProgress,
 };
 use types::{
     Amount, AuthorisationCode, BatchNumber, CardToken, CivilTime, Currency, MerchantId, ResponseCode, Rrn, Stan,
@@ -303,7 +303,13 @@ impl Maker {
 
     fn management(&mut self) -> Management {
         let sets = self.many(|maker| (maker.set(), maker.bytes()));
-        Management { sets: sets.into_iter().collect() }
+        Management { sets: sets.into_iter().collect(), signatures: self.many(Self::signature) }
+    }
+
+    fn signature(&mut self) -> Signature {
+        let waiting = SignatureStatus::Waiting { occasions: self.u8() };
+        let status = if self.flag() { waiting } else { SignatureStatus::Uploaded };
+        Signature { stan: self.stan(), image: self.bytes(), status }
     }
 
     fn set(&mut self) -> DownloadSet {
@@ -357,6 +363,10 @@ impl Maker {
             Record::SetTaken { set: self.set(), content: self.bytes() },
             Record::SetAcknowledged { set: self.set() },
             Record::StatusReported {},
+            Record::SignatureTaken { stan: self.stan(), image: self.bytes() },
+            Record::SignatureTried { stan: self.stan() },
+            Record::SignatureUploaded { stan: self.stan(), response_code: self.code() },
+            Record::SignatureLeft { stan: self.stan() },
         ]
     }
 }
@@ -389,7 +399,7 @@ proptest! {
     }
 
     #[test]
-    fn any_records_in_any_order_can_be_replayed(seed: u64, order in proptest::collection::vec(0_usize..29, 0..60)) {
+    fn any_records_in_any_order_can_be_replayed(seed: u64, order in proptest::collection::vec(0_usize..33, 0..60)) {
         let mut state = State::default();
         let mut maker = Maker(seed);
         for index in order {

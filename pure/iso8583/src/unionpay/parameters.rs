@@ -152,7 +152,7 @@ impl TerminalParameters {
             let start = reader.position();
             let tag = Value { tag: 0, offset: start, bytes: reader.take(2, FieldPath::Field(FIELD))? }.number()?;
             // An error names the tag by its digits.
-            let name = u16::from(tag / 10 << 4 | tag % 10);
+            let name = u16::from(tag) / 10 * 16 + u16::from(tag) % 10;
             let unknown = refuse(start, name, Expected::Value("a tag from 11 to 26"), Found::Other("another tag"));
             let width = width(tag).ok_or(unknown)?;
             let offset = reader.position();

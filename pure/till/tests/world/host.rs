@@ -19,16 +19,24 @@ pub struct Request {
     pub mac_key: u32,
     pub token: CardToken,
     pub chip: u8,
+    /// F15 and F55 of an electronic signature.
+    pub signed: (String, Vec<u8>),
     pub template: FrameTemplate,
 }
 
 impl Request {
     pub fn new(template: FrameTemplate, account: &AccountPart) -> Self {
         let chip = match account {
-            AccountPart::None => ChipData::None,
+            AccountPart::None | AccountPart::Signature { .. } => ChipData::None,
             AccountPart::Session { chip, .. } | AccountPart::Blob { chip, .. } => *chip,
         };
-        Self { mac_key: 0, token: CardToken([0; 16]), chip: chip.to_bytes()[0], template }
+        let signed = match account {
+            AccountPart::Signature { settlement_date, elements, .. } => {
+                (settlement_date.clone().unwrap_or_default(), elements.clone())
+            }
+            _ => Default::default(),
+        };
+        Self { mac_key: 0, token: CardToken([0; 16]), chip: chip.to_bytes()[0], signed, template }
     }
 
     pub fn parse(bytes: &[u8]) -> Self {
@@ -54,11 +62,14 @@ impl Request {
 
 impl Encode for Request {
     fn encode(&self, writer: &mut Writer) {
-        writer.u32(self.mac_key).value(&self.token).u8(self.chip).value(&self.template);
+        writer.u32(self.mac_key).value(&self.token).u8(self.chip);
+        writer.text(&self.signed.0).bytes(&self.signed.1).value(&self.template);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { mac_key: reader.u32()?, token: reader.value()?, chip: reader.u8()?, template: reader.value()? })
+        let (mac_key, token, chip) = (reader.u32()?, reader.value()?, reader.u8()?);
+        let signed = (reader.text()?.to_owned(), reader.bytes()?.to_vec());
+        Ok(Self { mac_key, token, chip, signed, template: reader.value()? })
     }
 }
 
@@ -124,6 +135,10 @@ pub struct TestHost {
     /// F62 of status uploads.
     pub statuses: Vec<Vec<u8>>,
     pub sign_offs: u32,
+    /// Signatures taken, by batch and trace number.
+    pub signatures: BTreeMap<(BatchNumber, Stan), Request>,
+    /// F39 of signatures instead of what the books say.
+    pub signature_code: Option<&'static str>,
     counter: u32,
     ending: Option<(BatchNumber, Stan)>,
     /// What the next buyers do, in order; then they pay at once.
@@ -182,6 +197,8 @@ impl Default for TestHost {
             acknowledged: vec![],
             statuses: vec![],
             sign_offs: 0,
+            signatures: BTreeMap::new(),
+            signature_code: None,
             counter: 0,
             ending: None,
             buyers: vec![],
@@ -309,6 +326,7 @@ impl TestHost {
                 self.sign_offs += 1;
                 return (Some("00"), ResponseSummary::default());
             }
+            "800" => return self.signature(request),
             "362" => {
                 self.statuses.push(request.template.private_62.clone().expect("F62"));
                 return (Some("00"), ResponseSummary::default());
@@ -332,6 +350,20 @@ impl TestHost {
             }
         }
         (Some("00"), ResponseSummary { private_62: Some(page), ..ResponseSummary::default() })
+    }
+
+    /// Each signature once; the same again is known already.
+    fn signature(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {
+        if let Some(code) = self.signature_code {
+            return (Some(code), ResponseSummary::default());
+        }
+        let key = (request.batch(), request.stan());
+        let booking = self.bookings.get(&key).expect("the signed payment");
+        assert_eq!((request.batch(), &request.template.private_60[..2]), (self.batch, "07"), "before the batch closes");
+        assert_eq!((Some(booking.rrn), booking.token), (request.template.rrn, request.token));
+        assert_eq!(Some(booking.minor), request.template.amount.map(types::Amount::minor));
+        let known = self.signatures.insert(key, request.clone()).is_some();
+        (Some(if known { "94" } else { "00" }), ResponseSummary::default())
     }
 
     fn financial(&mut self, request: &Request) -> (Option<&'static str>, ResponseSummary) {

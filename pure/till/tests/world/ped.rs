@@ -178,6 +178,10 @@ impl TestPed {
                 return PedReply::FrameRefused { why: "unknown session".to_owned(), sign_in_needed: false };
             }
             AccountPart::Session { .. } => request.token = self.card.token,
+            AccountPart::Signature { blob, .. } => {
+                let blob = blob.as_ref().expect("an approved payment of the open batch has its blob");
+                request.token = CardToken::from_slice(&blob.0[1..17]).expect("one of our blobs");
+            }
             AccountPart::Blob { blob, .. } => {
                 request.token = CardToken::from_slice(&blob.0[1..17]).expect("one of our blobs");
             }
