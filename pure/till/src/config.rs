@@ -238,12 +238,14 @@ fn permission(kind: TransactionKind) -> u32 {
         TransactionKind::PreAuthorisationVoid => 3,
         TransactionKind::Completion => 4,
         TransactionKind::CompletionVoid => 5,
-        TransactionKind::Sale => 6,
-        TransactionKind::Void => 7,
-        TransactionKind::Refund => 8,
+        TransactionKind::Sale | TransactionKind::QrSale | TransactionKind::QrOrder => 6,
+        TransactionKind::Void | TransactionKind::QrVoid => 7,
+        TransactionKind::Refund | TransactionKind::QrRefund => 8,
         TransactionKind::TipAdjustment => 10,
         TransactionKind::CompletionNotice => 11,
         TransactionKind::OfflineSale => 13,
+        TransactionKind::Instalment => 16,
+        TransactionKind::InstalmentVoid => 17,
     };
     1 << (32 - bit)
 }
