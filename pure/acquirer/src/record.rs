@@ -268,7 +268,7 @@ impl Decision {
     /// The card that pays, or what stands for the wallet in a card's place.
     pub(crate) fn payer(&self) -> Option<CardToken> {
         let wallet = self.qr.as_ref().and_then(|qr| qr.wallet);
-        self.identity.card.or(wallet.map(|wallet| issuer::wallet::wallet_token(wallet)))
+        self.identity.card.or(wallet.map(issuer::wallet::wallet_token))
     }
 
     /// The order is written down as any order is.

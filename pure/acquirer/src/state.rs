@@ -180,11 +180,11 @@ impl State {
 
     /// What a sale of the open batch comes to with the tip booked on it, and whether there is one.
     pub fn captured(&self, sale: &Movement) -> (Amount, bool) {
-        let tips = self.open.values().filter_map(|entry| match &entry.stored {
+        let mut tips = self.open.values().filter_map(|entry| match &entry.stored {
             Stored::Decision(decision) if decision.kind == Kind::TipAdjustment => decision.movement.as_ref(),
             _ => None,
         });
-        let tip = tips.filter(|tip| tip.sale == sale.sale).next_back();
+        let tip = tips.rfind(|tip| tip.sale == sale.sale);
         let total = tip.and_then(|tip| sale.amount.minor().checked_add(tip.amount.minor()));
         let total = total.and_then(|minor| Amount::from_minor(minor, sale.amount.currency()));
         (total.unwrap_or(sale.amount), tip.is_some())
