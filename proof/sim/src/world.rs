@@ -179,17 +179,7 @@ impl World {
         let real = script.is_some() || is_real(plan.seed);
         let vault = if real { Vault::real(of_vault)? } else { Vault::fake(of_vault) };
         let host_keys = vault.speaks_to(Caller::Host);
-        let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
-        if plan.canary == Some(Canary::LooseBound) {
-            config.policies.standard.completion_percent = LOOSE_PERCENT;
-        }
-        if plan.canary == Some(Canary::HoldsFallEarly) {
-            config.policies.standard.authorisation_days = 0;
-        }
-        if script.is_none() && plan.canary.is_none() {
-            config.policies.standard.rules = risk_rules::use_in(plan.seed);
-        }
-        let config = Arc::new(config);
+        let config = Arc::new(host_config(&plan, script.is_some())?);
         let issuer = IssuerConfig::new(InstitutionId::parse("03080000")?);
         let hosts = (0..HOSTS)
             .map(|_| Host::new(Arc::clone(&config), issuer.clone(), host_keys.clone(), plan.canary))
@@ -463,6 +453,19 @@ impl World {
     pub(crate) fn peers(&self) -> &[PeerIdentity] {
         &self.peers
     }
+}
+
+/// What the hosts of a world are told.
+fn host_config(plan: &Plan, scripted: bool) -> anyhow::Result<HostConfig> {
+    let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
+    let policy = &mut config.policies.standard;
+    match plan.canary {
+        Some(Canary::LooseBound) => policy.completion_percent = LOOSE_PERCENT,
+        Some(Canary::HoldsFallEarly) => policy.authorisation_days = 0,
+        None if !scripted => policy.rules = risk_rules::use_in(plan.seed),
+        _ => {}
+    }
+    Ok(config)
 }
 
 fn is_unsealed(plan: &Plan) -> bool {
