@@ -192,14 +192,14 @@ impl Terminal {
     ) -> Result<Completion, Fault> {
         let mut completion = self.run(command, observer)?;
         if completion.outcome.status == OutcomeStatus::Reversing {
-            let others = self.resolve_pending(patience, observer)?;
+            // The reversal may have been acknowledged in the same breath, before anybody began to wait for it.
+            completion.others.extend(self.resolve_pending(patience, observer)?);
             let same = |other: &&TransactionOutcome| {
                 other.operation == Operation::Reversal && other.stan == completion.outcome.stan
             };
-            if others.iter().find(same).is_some_and(|other| other.status == OutcomeStatus::Reversed) {
+            if completion.others.iter().find(same).is_some_and(|other| other.status == OutcomeStatus::Reversed) {
                 completion.outcome.status = OutcomeStatus::Reversed;
             }
-            completion.others.extend(others);
         }
         Ok(completion)
     }
