@@ -124,6 +124,13 @@ impl Observer for Console {
     }
 }
 
+/// What is to be done once the system runs.
+enum Planned {
+    Command(OperatorCommand),
+    /// A code of this wallet is scanned, as soon as it has given one.
+    ScanOf(WalletNumber, Amount),
+}
+
 /// Whoever stands at the till: sees the screen, lets the demo's buyer pay what is shown, loses patience.
 struct Watcher {
     /// Only the code to show is printed: standard output is for the result.
@@ -163,14 +170,19 @@ impl Observer for Watcher {
 impl Pay {
     /// Pays.
     pub fn run(self) -> anyhow::Result<Verdict> {
-        self.check_qr_flags()?;
+        let planned = self.plan()?;
         let profile = profile(&self.card)?;
-        self.amount.as_ref().map(|_| self.amount()).transpose()?;
         let system = match &self.data {
             Some(path) => System::attach_or_start(path)?,
             None => System::start_private()?,
         };
-        let command = self.command(&system.folder)?;
+        let command = match planned {
+            Planned::Command(command) => command,
+            Planned::ScanOf(wallet, amount) => {
+                let code = wallet::fresh_code(&mut wallet::desk(&system.folder)?, wallet)?;
+                OperatorCommand::QrSale { amount, code }
+            }
+        };
         let reader = match &self.reader {
             Some(name) => pcsc_reader(name)?,
             None => {
@@ -193,14 +205,20 @@ impl Pay {
     }
 
     /// What can be wrong is said before a system is started.
-    fn check_qr_flags(&self) -> Result<(), Misuse> {
-        self.qr.as_deref().map(wallet::parse_code).transpose()?;
-        self.wallet.map(wallet::number).transpose()?;
-        let by_code = self.qr.is_some() || self.show_qr || self.wallet.is_some();
+    fn plan(&self) -> anyhow::Result<Planned> {
+        let wallet = self.wallet.map(wallet::number).transpose()?;
+        let by_code = self.qr.is_some() || self.show_qr || wallet.is_some();
         if by_code && self.transaction != Kind::Sale {
-            return Err(Misuse("--qr, --show-qr and --wallet go with a sale".to_owned()));
+            return Err(Misuse("--qr, --show-qr and --wallet go with a sale".to_owned()).into());
         }
-        Ok(())
+        Ok(match (&self.qr, self.show_qr, wallet) {
+            (Some(code), _, _) => {
+                Planned::Command(OperatorCommand::QrSale { amount: self.amount()?, code: wallet::parse_code(code)? })
+            }
+            (None, true, _) => Planned::Command(OperatorCommand::QrOrder { amount: self.amount()? }),
+            (None, false, Some(wallet)) => Planned::ScanOf(wallet, self.amount()?),
+            (None, false, None) => Planned::Command(self.command()?),
+        })
     }
 
     fn watcher(&self, folder: &Folder) -> anyhow::Result<Watcher> {
@@ -212,24 +230,7 @@ impl Pay {
         Ok(Watcher { quiet: self.json, shown: None, buyer, cancel_at })
     }
 
-    /// A sale by QR code, if one is meant.
-    fn qr_sale(&self, folder: &Folder) -> anyhow::Result<Option<OperatorCommand>> {
-        let amount = || self.amount();
-        Ok(match (&self.qr, self.show_qr, self.wallet) {
-            (Some(code), _, _) => Some(OperatorCommand::QrSale { amount: amount()?, code: wallet::parse_code(code)? }),
-            (None, true, _) => Some(OperatorCommand::QrOrder { amount: amount()? }),
-            (None, false, Some(number)) => {
-                let code = wallet::fresh_code(&mut wallet::desk(folder)?, wallet::number(number)?)?;
-                Some(OperatorCommand::QrSale { amount: amount()?, code })
-            }
-            (None, false, None) => None,
-        })
-    }
-
-    fn command(&self, folder: &Folder) -> anyhow::Result<OperatorCommand> {
-        if let Some(command) = self.qr_sale(folder)? {
-            return Ok(command);
-        }
+    fn command(&self) -> anyhow::Result<OperatorCommand> {
         Ok(match self.transaction {
             Kind::Sale => OperatorCommand::Sale { amount: self.amount()? },
             Kind::Instalments => {
