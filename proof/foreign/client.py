@@ -374,6 +374,13 @@ class Terminal:
                 23: "001", 25: "00", 37: answer[37], 49: "156", 60: f"25{self.batch}00060", 61: "000000000000" + self.today,
                 63: b"CUP"}
 
+    def signature(self, sale, answer, image):
+        """Document §6.1: the cardholder's signature of a sale, with a merchant name, the operator and the currency in field 55."""
+        name = "铁柜".encode("gbk")
+        elements = b"\xFF\x00" + bytes([len(name)]) + name + b"\xFF\x02\x01\x01\xFF\x0A\x03156"
+        return {**self.identity(), 2: PAN, 4: sale[4], 11: sale[11], 15: answer[15], 37: answer[37], 55: elements,
+                60: f"07{self.batch}800", 62: image}
+
     def totals(self, debit, debit_count, credit, credit_count):
         """A 0500 (document §8.3)."""
         domestic = f"{debit:012d}{debit_count:03d}{credit:012d}{credit_count:03d}0"
@@ -438,6 +445,9 @@ class Terminal:
         assert end[39] == "00", f"download end: {end[39]}"
         return items
 
+
+# ITU-T T.82: one layer, one plane, 384 by 120 points, one stripe.
+JBIG_HEADER = bytes.fromhex("00000100 00000180 00000078 00000078 00000040")
 
 # Document §5.4.
 PARAMETER_WIDTHS = {"11": 2, "12": 2, "13": 1, "14": 14, "15": 14, "16": 14, "17": 14, "18": 1, "19": 2, "20": 1, "21": 1, "22": 40,
@@ -568,6 +578,28 @@ def undo(terminal, checks):
         assert code == "12", code
 
 
+def sign(terminal, checks):
+    """A sale that is signed, and reversed so that the batch's totals stay."""
+    with checks.step("an electronic signature, and the same again: 00"):
+        sale, answer = terminal.sale(600)
+        signature = terminal.signature(sale, answer, JBIG_HEADER + bytes(100))
+        for _ in range(2):
+            got = terminal.ask("0820", signature)
+            assert got[39] in ("00", "94") and got[37] == answer[37], got[39]
+            assert not {2, 4, 55, 62} & set(got), f"fields of a signature response: {sorted(got)}"
+    with checks.step("another signature of the same sale: 94"):
+        code = terminal.ask("0820", {**signature, 62: JBIG_HEADER + bytes(101)})[39]
+        assert code == "94", code
+    with checks.step("a signature of another amount: 25"):
+        code = terminal.ask("0820", {**signature, 4: f"{601:012d}"})[39]
+        assert code == "25", code
+    with checks.step("a signature that is no image: 30"):
+        code = terminal.ask("0820", {**signature, 62: b"PNG" * 20})[39]
+        assert code == "30", code
+    with checks.step("the signed sale is undone"):
+        assert terminal.reversal(sale) == "00"
+
+
 def refund(terminal, checks, answer):
     with checks.step("a refund"):
         request = terminal.refund(answer, 250)
@@ -637,6 +669,7 @@ def run(options, checks):
         manage(terminal, checks)
         _, answer = sell(terminal, checks)
         undo(terminal, checks)
+        sign(terminal, checks)
         refund(terminal, checks, answer)
         settle(terminal, checks)
         settle_unbalanced(terminal, checks)

@@ -6,7 +6,9 @@ use crate::record::{BatchClose, Comparison, Decision, Record, Upload, UploadedEn
 use crate::respond;
 use crate::rule::Rule;
 use crate::words::Level;
-use iso8583::unionpay::{MessageKind, MinorTotals, Reconciliation, Totals, batch_end_count, parse_batch_details};
+use iso8583::unionpay::{
+    IcUpload, IcUploadFailure, MessageKind, MinorTotals, Reconciliation, Totals, batch_end_count, parse_batch_details,
+};
 use ledger::{BatchTotals, CardGroup, GroupComparison, GroupTotals};
 use types::{BatchNumber, ResponseCode, Rrn, SecretBytes, Stan};
 
@@ -101,7 +103,7 @@ impl Acquirer {
             return self.refuse_without_mac(work, Rule::Format, out);
         };
         let network_code = work.incoming.body.f60.as_ref().map_or(0, |f60| f60.network_code());
-        let of_refused = FAILED_CHIP_UPLOADS.contains(&network_code);
+        let of_refused = FAILED_CHIP_UPLOADS.contains(&network_code) && !issuer_refuted(&work);
         let entries: Vec<UploadedEntry> =
             uploaded.into_iter().map(|entry| self.compared_with_books(entry, of_refused)).collect();
         let differing = entries.iter().filter(|entry| !entry.agrees).count();
@@ -208,6 +210,13 @@ fn answered_totals(terminal: &BatchTotals, codes: (Reconciliation, Reconciliatio
     };
     let totals = Totals { domestic: group(&terminal.domestic, codes.0), foreign: group(&terminal.foreign, codes.1) };
     totals.format().map(SecretBytes::new)
+}
+
+/// Whether F62 says that the transaction was approved although its card did not accept the issuer's cryptogram: the books know
+/// it, unlike one that the chip declined.
+fn issuer_refuted(work: &Work) -> bool {
+    let upload = work.incoming.body.f62.as_ref().and_then(|f62| IcUpload::parse(f62.expose()).ok());
+    upload.is_some_and(|upload| upload.failure == Some(IcUploadFailure::IssuerAuthenticationFailed))
 }
 
 /// Trace numbers and amounts that a message uploads; the PANs in it are left where they are.

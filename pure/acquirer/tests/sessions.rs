@@ -5,8 +5,8 @@ mod support;
 
 use acquirer::{Enrolment, Event, Record};
 use iso8583::unionpay::{
-    BatchDetail, Body, Capk, CardClass, DownloadStatus, IcUpload, MinorTotals, Reconciliation, Requirement, Totals,
-    capk_request, format_batch_details, parse_aid_list, parse_capk_list,
+    BatchDetail, Body, Capk, CardClass, DownloadStatus, IcUpload, IcUploadFailure, MinorTotals, Reconciliation,
+    Requirement, Totals, capk_request, format_batch_details, parse_aid_list, parse_capk_list,
 };
 use machine::MachineId;
 use machine::wire::Encode;
@@ -432,4 +432,35 @@ fn frames_that_are_no_requests_get_30_or_a_closed_connection() {
     assert_eq!(acquirer::route(&frame), Ok(world.terminal.id));
     assert!(acquirer::route(&frame[..40]).unwrap_err().answer.is_some());
     assert!(acquirer::route(&[0; 40]).unwrap_err().answer.is_none());
+}
+
+#[test]
+fn failed_chip_uploads_are_looked_up_where_the_books_must_know_them() {
+    let mut world = World::ready();
+    let (sale, _) = sell(&mut world, 300);
+    let stan = |number: Option<u32>| Stan::new(number.unwrap()).unwrap();
+    let upload = |world: &mut World, trace: Option<u32>, amount_minor: u64, failure: IcUploadFailure| {
+        let mut upload = world.terminal.management(b"0320", 204, None);
+        upload.trace = trace;
+        upload.amount_minor = Some(amount_minor);
+        upload.pan = Some(SecretBytes::copy_from(PAN.as_bytes()));
+        upload.icc_data = Some(support::chip(amount_minor, 1));
+        let usage =
+            IcUpload { card_class: CardClass::Domestic, amount_minor, currency: *b"156", failure: Some(failure) };
+        upload.f62 = Some(SecretBytes::new(usage.format().unwrap()));
+        assert_eq!(world.send_plain(upload).code(), "00");
+        let Some(Record::Uploaded(upload)) = records(world).pop() else { panic!("an upload is written down") };
+        (upload.entries[0].stan, upload.entries[0].agrees)
+    };
+    use IcUploadFailure::{Declined, IssuerAuthenticationFailed};
+    let unknown = sale.trace.map(|trace| trace + 100);
+    assert_eq!(upload(&mut world, unknown, 200, Declined), (stan(unknown), true), "never booked, rightly");
+    assert_eq!(upload(&mut world, sale.trace, 300, IssuerAuthenticationFailed), (stan(sale.trace), true));
+    assert_eq!(upload(&mut world, sale.trace, 301, IssuerAuthenticationFailed), (stan(sale.trace), false));
+    assert_eq!(
+        upload(&mut world, unknown, 200, IssuerAuthenticationFailed),
+        (stan(unknown), false),
+        "approved, they say"
+    );
+    assert_eq!(world.payable(), 300, "an upload moves nothing");
 }

@@ -72,7 +72,9 @@ encode_enum!(TransactionStatus, "a transaction status" {
     Sent = 1, Approved = 2, Declined = 3, Cancelled = 4, Reversing = 5, Reversed = 6, Queued = 7,
 });
 encode_enum!(SignOutReason, "a sign-out reason" { SignOff = 1, HostOrder = 2, MacWrong = 3, KeysGone = 4 });
-encode_enum!(UploadKind, "an upload kind" { Notice = 1, Certificate = 2 });
+encode_enum!(UploadKind, "an upload kind" {
+    Notice = 1, Certificate = 2, Declined = 60, IssuerAuthenticationFailed = 61,
+});
 
 /// Encodes a struct field by field in the order given; each field by the pair of functions beside it. Fields that came later
 /// are encoded behind it by who knows of them.

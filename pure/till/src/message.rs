@@ -7,7 +7,9 @@ use crate::settlement::{Settlement, UploadItem, UploadKind, UploadProgress};
 use crate::signature;
 use crate::state::State;
 use crate::transaction::{PendingReversal, ScriptNotice, Transaction, TransactionKind};
-use iso8583::unionpay::{DeviceState, DownloadSet, format_signature_elements, format_status};
+use iso8583::unionpay::{
+    CardClass, DeviceState, DownloadSet, IcUpload, IcUploadFailure, format_signature_elements, format_status,
+};
 use pedlink::{AccountPart, ChipData, CustomData, Expected, FrameTemplate};
 use types::{Amount, AuthorisationCode, BatchNumber, ResponseCode, Rrn, Stan};
 
@@ -34,6 +36,8 @@ pub(crate) mod network {
     pub const SETTLEMENT: &str = "201";
     pub const CERTIFICATE_BALANCED: &str = "203";
     pub const CERTIFICATE_NOT_BALANCED: &str = "205";
+    pub const FAILED_CHIP_BALANCED: &str = "204";
+    pub const FAILED_CHIP_NOT_BALANCED: &str = "206";
     pub const END_BALANCED: &str = "207";
     pub const END_NOT_BALANCED: &str = "202";
     pub const SCRIPT_NOTICE: &str = "951";
@@ -357,21 +361,30 @@ pub(crate) fn upload(config: &Config, of: &Transaction, item: UploadItem, balanc
             let template = FrameTemplate { mti: "0320".to_owned(), with_mac: false, ..of.template.clone() };
             with_blob(template, of.blob.clone(), true, ChipData::None)
         }
-        UploadKind::Certificate => certificate(config, of, balanced),
+        UploadKind::Certificate => certificate(config, of, balanced, None),
+        UploadKind::Declined => certificate(config, of, balanced, Some(IcUploadFailure::Declined)),
+        UploadKind::IssuerAuthenticationFailed => {
+            certificate(config, of, balanced, Some(IcUploadFailure::IssuerAuthenticationFailed))
+        }
     }
 }
 
-/// 0320 with 203 or 205: F62 usage 6 (§8.3).
-fn certificate(config: &Config, of: &Transaction, balanced: bool) -> Request {
-    let code = if balanced { network::CERTIFICATE_BALANCED } else { network::CERTIFICATE_NOT_BALANCED };
+/// 0320 with 203 or 205 and F62 of usage 6; of a failure 204 or 206 and usage 7 (§8.3).
+fn certificate(config: &Config, of: &Transaction, balanced: bool, failure: Option<IcUploadFailure>) -> Request {
+    let code = match (failure.is_some(), balanced) {
+        (false, true) => network::CERTIFICATE_BALANCED,
+        (false, false) => network::CERTIFICATE_NOT_BALANCED,
+        (true, true) => network::FAILED_CHIP_BALANCED,
+        (true, false) => network::FAILED_CHIP_NOT_BALANCED,
+    };
     let entry = if of.contactless() { "60" } else { "50" };
-    let card_class = if of.domestic() { "00" } else { "01" };
-    let currency = of.amount.currency().numeric();
-    let usage = format!("61{card_class}00{:012}{currency:03}", of.amount.minor());
+    let card_class = if of.domestic() { CardClass::Domestic } else { CardClass::Foreign };
+    let usage =
+        IcUpload { card_class, amount_minor: of.amount.minor(), currency: of.amount.currency().digits(), failure };
     let template = FrameTemplate {
         amount: Some(of.amount),
         stan: Some(of.stan),
-        private_62: Some(usage.into_bytes()),
+        private_62: usage.format(),
         ..blank(config, &config.header_card, "0320", format!("00{}{code}{entry}", of.batch))
     };
     let blob = of.final_blob.clone().or_else(|| of.blob.clone());

@@ -52,6 +52,7 @@ impl Till {
         let outcome = self.payment_outcome(crate::words::OutcomeStatus::Declined, text);
         if let Some(mut transaction) = declined {
             transaction.chip = last_word.chip;
+            transaction.final_blob = last_word.blob;
             transaction.trace = bounded([core::mem::take(&mut transaction.trace), trace].concat());
             self.note(turn, Record::DeclinedOffline { transaction });
         }

@@ -346,18 +346,13 @@ impl Till {
         }
     }
 
-    fn left_card_reply(&mut self, turn: &mut Turn, finished: Option<(ChipReceipt, Vec<TraceLine>)>) {
+    fn left_card_reply(&mut self, turn: &mut Turn, finished: Option<(LastWord, Vec<TraceLine>)>) {
         if let Activity::LeavingCard { then } = self.idle() {
             self.card_left(turn, then, finished);
         }
     }
 
-    pub(crate) fn card_left(
-        &mut self,
-        turn: &mut Turn,
-        then: AfterCard,
-        finished: Option<(ChipReceipt, Vec<TraceLine>)>,
-    ) {
+    pub(crate) fn card_left(&mut self, turn: &mut Turn, then: AfterCard, finished: Option<(LastWord, Vec<TraceLine>)>) {
         let AfterCard::Finish { outcome, decline } = then else {
             if let Some(job) = &mut self.job {
                 job.payment = None;
@@ -365,8 +360,9 @@ impl Till {
             return self.step_done(turn);
         };
         if let Some(mut transaction) = decline {
-            if let Some((chip, trace)) = finished {
-                transaction.chip = chip;
+            if let Some((last_word, trace)) = finished {
+                transaction.chip = last_word.chip;
+                transaction.final_blob = last_word.blob;
                 transaction.trace = bounded([core::mem::take(&mut transaction.trace), trace].concat());
             }
             self.note(turn, Record::DeclinedOffline { transaction });
@@ -613,12 +609,12 @@ impl Till {
         if self.payment().and_then(|payment| payment.session) != Some(session) {
             return;
         }
+        let last_word = LastWord { approved, chip: receipt, blob, script_results, detail };
         match &self.activity {
-            Activity::LeavingCard { .. } => self.left_card_reply(turn, Some((receipt, trace))),
+            Activity::LeavingCard { .. } => self.left_card_reply(turn, Some((last_word, trace))),
             Activity::FinishingCard { .. } => {
                 let Activity::FinishingCard { ending, trace: mut before } = self.idle() else { return };
                 before.extend(trace);
-                let last_word = LastWord { approved, chip: receipt, blob, script_results, detail };
                 self.decide(turn, *ending, Some(last_word), before);
             }
             _ => {}

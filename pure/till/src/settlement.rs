@@ -110,8 +110,12 @@ pub(crate) fn reconciliation_codes(additional_private: &str) -> Option<(u8, u8)>
 pub enum UploadKind {
     /// A copy of a refund or completion notice (step 5).
     Notice,
-    /// The certificate of an approved chip transaction (step 6).
+    /// The certificate of an approved chip transaction (steps 2 and 6).
     Certificate,
+    /// The refusal (AAC) of a chip transaction that was declined without the host (step 7).
+    Declined,
+    /// The certificate of an approved chip transaction whose card did not accept the issuer's cryptogram (step 8).
+    IssuerAuthenticationFailed,
 }
 
 /// One message of a batch upload.
@@ -123,27 +127,48 @@ pub struct UploadItem {
     pub kind: UploadKind,
 }
 
-/// Everything that must be uploaded, in the order of §8.3. Notices go only when the totals differ (D34).
+/// A step of the upload: what it carries, and which transactions belong to it.
+type Group = (UploadKind, fn(&Transaction) -> bool);
+
+/// Everything that must be uploaded, in the order of §8.3. Notices and offline sales go only when the totals differ (D34): the
+/// host has them already.
 pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, balanced: bool) -> Vec<UploadItem> {
-    let approved = || {
-        transactions
-            .iter()
-            .filter(move |transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
-    };
-    let notices = approved()
-        .filter(|transaction| !balanced && transaction.kind.is_notice() && !transaction.kind.is_paid_offline())
-        .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Notice });
-    let certificates = approved()
-        .filter(|transaction| certified(transaction.kind, balanced) && transaction.chip_read())
-        .map(|transaction| UploadItem { stan: transaction.stan, kind: UploadKind::Certificate });
-    notices.chain(certificates).collect()
+    let groups: [Group; 5] = [
+        (UploadKind::Certificate, |of| of.kind.is_paid_offline() && certified(of) && !issuer_refuted(of)),
+        (UploadKind::Notice, |of| of.kind.is_notice() && !of.kind.is_paid_offline() && is_approved(of)),
+        (UploadKind::Certificate, |of| !of.kind.is_paid_offline() && certified(of) && !issuer_refuted(of)),
+        (UploadKind::Declined, refused_by_chip),
+        (UploadKind::IssuerAuthenticationFailed, |of| certified(of) && issuer_refuted(of)),
+    ];
+    let unbalanced_only = |index: usize| index < 2;
+    let wanted = groups.into_iter().enumerate().filter(|(index, _)| !balanced || !unbalanced_only(*index));
+    let items = wanted.flat_map(|(_, (kind, belongs))| {
+        let of_group = transactions.iter().filter(move |of| of.batch == batch && belongs(of));
+        of_group.map(move |of| UploadItem { stan: of.stan, kind })
+    });
+    items.collect()
 }
 
-/// Whether an approved chip transaction of this kind leaves a certificate: where the chip ran a payment. The host has that of an
-/// offline sale already, unless the totals differ (§8.3, step 2).
-fn certified(kind: TransactionKind, balanced: bool) -> bool {
-    matches!(kind, TransactionKind::Sale | TransactionKind::Instalment | TransactionKind::PreAuthorisation)
-        || (!balanced && kind.is_paid_offline())
+fn is_approved(of: &Transaction) -> bool {
+    of.status == TransactionStatus::Approved
+}
+
+/// Whether an approved chip transaction leaves a certificate: where the chip ran a payment.
+fn certified(of: &Transaction) -> bool {
+    let paid = of.kind.is_sale() || of.kind == TransactionKind::PreAuthorisation;
+    paid && is_approved(of) && of.chip_read()
+}
+
+/// Whether card and terminal declined without the host, and the PED kept the card's refusal.
+fn refused_by_chip(of: &Transaction) -> bool {
+    let before_the_host = of.status == TransactionStatus::Declined && of.response.is_none();
+    before_the_host && of.chip_read() && of.chip.cryptogram_kind == "AAC" && of.final_blob.is_some()
+}
+
+/// Whether the card did not accept the issuer's cryptogram: bit 7 of byte 5 of the TVR (EMV Book 3 annex C5).
+fn issuer_refuted(of: &Transaction) -> bool {
+    let byte_5 = of.chip.tvr.get(8..10).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte_5.is_some_and(|byte| byte & 0x40 != 0)
 }
 
 /// What the host said to the totals.

@@ -559,6 +559,44 @@ fn a_settlement_that_does_not_balance_uploads_notices_too() {
     assert!(world.prints.last().unwrap().render(32).contains("对账不平"));
 }
 
+/// 60.3 and F62 of each upload of a batch with a sale, one that the card declined by itself, one whose card did not accept the
+/// issuer's cryptogram, and a refund.
+fn uploads_of_every_group(disagrees: bool) -> Vec<(String, String)> {
+    let mut world = World::ready();
+    world.sale("100.00");
+    world.ped.card.decision = CardDecision::DeclinedOffline;
+    let refused = world.sale("2.00");
+    assert_eq!(refused.status, OutcomeStatus::Declined);
+    world.ped.card.decision = CardDecision::Online;
+    world.ped.card.tvr = "0000008040";
+    assert_eq!(world.sale("3.00").status, OutcomeStatus::Approved);
+    refund(&mut world, "50.00");
+    world.host.disagrees = disagrees;
+    world.command(OperatorCommand::Settle);
+    assert_eq!((world.last().operation, world.last().status), (Operation::Settlement, OutcomeStatus::Done));
+    let kept = world.find(refused.stan.unwrap());
+    assert!(kept.final_blob.is_none(), "shredded with the batch");
+    let upload = |upload: &world::host::Request| {
+        let usage = upload.template.private_62.clone().unwrap_or_default();
+        (upload.network_code().to_owned(), String::from_utf8(usage).unwrap())
+    };
+    world.host.uploads.iter().map(upload).collect()
+}
+
+#[test]
+fn failed_chip_transactions_are_uploaded_behind_the_certificates() {
+    let expected =
+        [("203", "610000000000010000156"), ("204", "71000000000000020015610"), ("204", "71000500000000030015622")];
+    assert_eq!(uploads_of_every_group(false), expected.map(|(code, usage)| (code.to_owned(), usage.to_owned())));
+    let unbalanced = [
+        ("000", ""),
+        ("205", "610000000000010000156"),
+        ("206", "71000000000000020015610"),
+        ("206", "71000500000000030015622"),
+    ];
+    assert_eq!(uploads_of_every_group(true), unbalanced.map(|(code, usage)| (code.to_owned(), usage.to_owned())));
+}
+
 #[test]
 fn lost_answers_during_settlement_are_repeated_under_the_same_numbers() {
     for at in 0..5 {

@@ -21,6 +21,8 @@ pub struct TestCard {
     pub signature: bool,
     /// Whether it approves by itself if the host cannot be reached.
     pub approves_unreached: bool,
+    /// TVR of the last cryptogram.
+    pub tvr: &'static str,
 }
 
 impl Default for TestCard {
@@ -35,6 +37,7 @@ impl Default for TestCard {
             failure: None,
             signature: true,
             approves_unreached: false,
+            tvr: "0000008000",
         }
     }
 }
@@ -123,6 +126,12 @@ impl TestPed {
             }
             PedCommand::CheckResponse { frame, expected } => self.check(&frame, &expected),
             PedCommand::FinishCard { session, answer } => self.finish(session, &answer),
+            // A card that has declined by itself leaves its refusal.
+            PedCommand::CancelCard { session }
+                if self.session == Some(session) && self.card.decision == CardDecision::DeclinedOffline =>
+            {
+                self.finish(session, &OnlineAnswer::NoAnswer)
+            }
             PedCommand::CancelCard { session } => {
                 self.session = None;
                 PedReply::CardRead { session, result: Err(CardFailure::Cancelled), trace: vec![] }
@@ -241,7 +250,7 @@ impl TestPed {
                 label: "UNIONPAY CREDIT".to_owned(),
                 cryptogram: "AE60C8CABA4C02F9".to_owned(),
                 cryptogram_kind: kind.to_owned(),
-                tvr: "0000008000".to_owned(),
+                tvr: self.card.tvr.to_owned(),
                 tsi: "F800".to_owned(),
                 atc: 0x1E,
                 cvm_results: "020300".to_owned(),
