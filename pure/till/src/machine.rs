@@ -54,7 +54,7 @@ pub(crate) enum Goal {
     SignIn,
     SignOff,
     Echo,
-    Payment(PaymentGoal),
+    Payment(Box<PaymentGoal>),
     Settle,
     Download(DownloadSet),
     ReportStatus,

@@ -178,7 +178,7 @@ impl Till {
             turn.emit(Effect::Outcome(Box::new(outcome)));
             return turn.show(refusal);
         }
-        self.begin(turn, Goal::Payment(goal));
+        self.begin(turn, Goal::Payment(Box::new(goal)));
     }
 
     /// Why a payment may not begin now.

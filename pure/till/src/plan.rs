@@ -168,7 +168,7 @@ impl Till {
         match job.goal.clone() {
             Goal::Echo => self.send_echo(turn),
             Goal::SignOff => self.send_sign_off(turn),
-            Goal::Payment(goal) => self.begin_payment(turn, goal),
+            Goal::Payment(goal) => self.begin_payment(turn, *goal),
             Goal::SignIn | Goal::Settle | Goal::Download(_) | Goal::ReportStatus | Goal::Pending { .. } => {
                 self.reached(turn);
             }
