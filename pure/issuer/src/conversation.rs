@@ -386,10 +386,13 @@ fn verify_pin(pin: &PinBlock, file: &PinFile, request: &IssuerRequest) -> Comman
 
 /// Six digits from the reference number, so that a repeated request gets the same code without anything remembered.
 fn authorisation_code(rrn: &Rrn) -> AuthorisationCode {
-    const FACTOR: u64 = 1_000_003;
+    // 2^64 divided by the golden ratio; the upper half of each product depends on every byte, so that numbers that follow each
+    // other seldom have the same code.
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     const CODES: u64 = 1_000_000;
-    let number = rrn.bytes().iter().fold(7_u64, |sum, byte| sum.wrapping_mul(FACTOR).wrapping_add(u64::from(*byte)));
-    AuthorisationCode::parse(&format!("{:06}", number % CODES)).expect("six digits")
+    let number =
+        rrn.bytes().iter().fold(7_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(FACTOR).rotate_left(29));
+    AuthorisationCode::parse(&format!("{:06}", (number >> 32) % CODES)).expect("six digits")
 }
 
 /// Looks a key of a space up in a store.
@@ -412,5 +415,23 @@ pub fn serve(
             Ask::Keys(commands) => conversation.replies(keys.execute(&commands)),
             Ask::Reply(reply) => return *reply,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_each_other_seldom_have_the_same_code() {
+        let rrn = |number: u64| Rrn::parse(&format!("{number:012}")).unwrap();
+        let codes = |numbers: core::ops::Range<u64>| -> std::collections::BTreeSet<[u8; 6]> {
+            numbers.map(|number| *authorisation_code(&rrn(number)).bytes()).collect()
+        };
+        // By chance, half a pair among a thousand of a million codes.
+        for first in [0, 123_456_000_000, 999_999_990_000] {
+            assert!(codes(first..first + 1_000).len() >= 996, "{first}");
+        }
+        assert_eq!(authorisation_code(&rrn(7)), authorisation_code(&rrn(7)));
     }
 }
