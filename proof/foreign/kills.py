@@ -15,7 +15,7 @@ out is booked once, with its amount; every payment of a till without an answer i
 batch; the ledger sums to zero; nothing is pending. A process that a failing disk stops must have said so. Canaries: the layer strikes
 where it is told to, and the audit sees a receipt that nobody booked.
 
-With `--folder` the houses and the count stay there, and the same command goes on where a run was broken off. Exit code 0: all of it held.
+With `--folder` the houses and the count stay there: SIGTERM ends a run with an audit of every house, and the same command goes on. Exit code 0: all of it held.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import queue
 import random
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -42,7 +43,7 @@ from power_cut import UNSEEN, imports
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROCESSES = ("keys", "host", "load")
 # Errands of `irontill load --every-kind` that make up a day.
-DAY_ERRANDS = 14
+DAY_ERRANDS = 16
 DAY_WITHIN_S = 120
 # Pauses between two random kills: short ones fall into starts and recoveries, long ones into work.
 PAUSES_S = ((0.0, 0.15), (0.15, 0.6))
@@ -156,13 +157,13 @@ class Worker:
 
     def work(self):
         try:
-            while not self.run.broken.is_set():
+            while not self.run.is_over():
                 try:
                     job = self.run.jobs.get_nowait()
                 except queue.Empty:
                     break
                 self.do(job)
-            while not self.run.broken.is_set() and self.run.tally.total() < self.run.kills:
+            while not self.run.is_over() and self.run.tally.total() < self.run.kills:
                 self.random_kills()
         except Exception as fault:  # noqa: BLE001 - whatever stops a house fails the run
             self.run.check(f"house {self.number} came to its end", False, f"{type(fault).__name__}: {fault}")
@@ -177,8 +178,11 @@ class Worker:
             strikes, last = self.enumerate_kills(victim, how)
         else:
             strikes, last = self.fail(victim, how)
-        self.run.check(f"{kind} {victim} {how}: the layer struck", strikes > 0, f"{strikes} strikes up to operation {last}")
-        self.audit(f"{kind} {victim} {how}: {strikes} strikes up to operation {last}, {time.monotonic() - began:.0f} s", job)
+        whole = not self.run.is_over()
+        if whole:
+            self.run.check(f"{kind} {victim} {how}: the layer struck", strikes > 0)
+        did = f"{kind} {victim} {how}: {strikes} strikes up to operation {last}, {time.monotonic() - began:.0f} s"
+        self.audit(did, job if whole else None)
 
     def audit(self, what, job=None):
         self.house.stop_all()
@@ -199,7 +203,7 @@ class Worker:
         self.start_all()
         self.run.check(f"house {self.number} works before the kills", wait_for_receipts(self.house, 3), self.house.tail("load"))
         done = collections.Counter()
-        while sum(done.values()) < AUDIT_EVERY and self.run.tally.total() < self.run.kills and not self.run.broken.is_set():
+        while sum(done.values()) < AUDIT_EVERY and self.run.tally.total() < self.run.kills and not self.run.is_over():
             time.sleep(self.rng.uniform(*self.rng.choice(PAUSES_S)))
             victims = self.rng.sample(PROCESSES, 2 if self.rng.random() < TWO_AT_ONCE else 1)
             for victim in victims:
@@ -236,7 +240,7 @@ class Worker:
         strike, of = KILLS[how]
         strikes = last = 0
         for at in self.numbers(self.run.stride, victim, how):
-            if self.run.broken.is_set():
+            if self.run.is_over():
                 break
             died = self.strike_once(victim, lambda: self.control.arm(strike, at, of))
             if not died:
@@ -323,7 +327,7 @@ class Worker:
     def fail(self, victim, how):
         strikes = last = 0
         for at in self.numbers(self.run.fail_stride, victim, how):
-            if self.run.broken.is_set():
+            if self.run.is_over():
                 break
             struck = self.full_for_a_while(victim, at) if how == "full" else self.fail_once(victim, at, *FAILURES[how])
             if not struck:
@@ -388,26 +392,23 @@ class Worker:
     def full_for_a_while(self, victim, at):
         """The disk is full from one operation on and stays full while the victim is started again; then it has room."""
         house = self.house
+        said_before = self.said_so_far()
         self.start_others(victim)
         self.control.arm(FULL, at, ANY)
         self.start_failing(victim)
         if victim != "load":
             house.start("load", self.day())
-        ends = (victim,) if victim == "load" else (victim, "load")
-        self.wait_for_either(*ends)
-        struck = self.control.struck > 0
+        self.wait_for_either(*{victim, "load"})
+        struck, stopped = self.control.struck > 0, False
         for _ in range(FULL_STARTS if struck else 0):
             if house.running[victim].poll() is not None:
-                house.collect(victim)
+                stopped = house.collect(victim) != 0 or stopped
                 self.start_failing(victim)
             time.sleep(FULL_FOR_S / FULL_STARTS)
         # There is room again, perhaps under a running process.
-        self.control.disarm()
-        house.collect(victim)
+        self.end_failing(victim, stopped, said_before)
         if victim == "load":
             house.start("load", ("--terminals", "1", "--errands", "1"))
-        else:
-            house.start(victim)
         self.finish_load()
         return struck
 
@@ -422,13 +423,19 @@ class Run:
         self.houses, self.seed = arguments.houses, arguments.seed
         self.checks = harness.Checks(tells=True)
         self.checks_lock = threading.Lock()
-        self.broken = threading.Event()
+        self.broken, self.stopped = threading.Event(), threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stopped.set())
         self.library = build_library(work)
         self.tally = Tally(os.path.join(work, "count.json"))
         self.jobs = queue.Queue()
         for job in jobs():
             if list(job) not in self.tally.jobs_done and arguments.only in " ".join(job):
                 self.jobs.put(job)
+
+    def is_over(self):
+        """Something is wrong, or somebody wants an end: every house is still audited and counted."""
+        return self.broken.is_set() or self.stopped.is_set()
 
     def check(self, name, right, why="", quiet=False):
         """A quiet check is only told and counted when it fails."""
@@ -452,7 +459,7 @@ class Run:
         self.tell_progress(threads, began)
         for thread in threads:
             thread.join()
-        if not self.broken.is_set():
+        if not self.is_over():
             self.canary(workers[0])
         self.summary(time.monotonic() - began)
 
@@ -473,7 +480,7 @@ class Run:
 
     def summary(self, seconds):
         total = self.tally.total()
-        self.check(f"{total} kills in {seconds:.0f} s", total >= self.kills)
+        self.check(f"{total} kills, {seconds:.0f} s since the last start", total >= self.kills, "the same command goes on")
         for counts in (self.tally.kills, self.tally.failures):
             for what, count in sorted(counts.items()):
                 print(f"      {count:6} {what}")

@@ -5,7 +5,7 @@ use till::{
     AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, Till, Transaction, TransactionKind,
     TransactionStatus,
 };
-use types::Amount;
+use types::{Amount, PaymentCode};
 
 /// Whoever stands at a till.
 pub trait Cashier {
@@ -17,6 +17,9 @@ pub trait Cashier {
 
     /// What the next payment is over.
     fn amount(&self) -> Amount;
+
+    /// A code that a buyer's wallet has just drawn.
+    fn scan(&self) -> anyhow::Result<PaymentCode>;
 }
 
 /// Does what must be there before an errand, and gives its command; none if that did not succeed.
@@ -28,16 +31,20 @@ pub const CARD: &str = "unionpay-sda";
 pub const OFFLINE_CARD: &str = "unionpay-offline";
 /// Test card whose issuer sends a script with every approval.
 pub const SCRIPTED_CARD: &str = "scripted";
+/// How many instalments are asked for.
+const INSTALMENTS: u8 = 3;
 /// What is added to a sale as a tip, in minor units.
 const TIP_MINOR: u64 = 1;
 
 /// One of each kind with its card, in an order in which a day could bring them. What is not here is not killed in.
-pub const DAY: [(Errand, &str); 14] = [
+pub const DAY: [(Errand, &str); 16] = [
     (sale, CARD),
     (void, CARD),
     (balance, CARD),
     (sale, OFFLINE_CARD),
     (tip, CARD),
+    (instalment_sale, CARD),
+    (qr_sale, CARD),
     (refund, CARD),
     (sale, SCRIPTED_CARD),
     (pre_authorisation, CARD),
@@ -73,6 +80,16 @@ pub fn balance(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
 /// Sells.
 pub fn sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     Ok(Some(OperatorCommand::Sale { amount: cashier.amount() }))
+}
+
+/// Sells in instalments.
+pub fn instalment_sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::SellByInstalments { amount: cashier.amount(), count: INSTALMENTS }))
+}
+
+/// Sells to a wallet whose code was scanned.
+pub fn qr_sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::QrSale { amount: cashier.amount(), code: cashier.scan()? }))
 }
 
 /// Adds a tip to a sale.

@@ -6,12 +6,13 @@ use crate::lines::{Before, Message, Tally};
 use crate::system::System;
 use crate::tampered_line::{Plan, TamperedLine, Trick, Way};
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
+use crate::wallet;
 use irontill_terminal::{Silent, Terminal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store_sqlite::SqliteStore;
 use till::{OperatorCommand, OutcomeStatus, Till, TransactionStatus};
-use types::{Amount, BatchNumber, Currency, Stan};
+use types::{Amount, BatchNumber, Currency, PaymentCode, Stan};
 
 /// First terminal id of the lines.
 const FIRST_TERMINAL: usize = 40_000_001;
@@ -60,13 +61,19 @@ impl Cashier for Place<'_> {
     fn amount(&self) -> Amount {
         Amount::from_minor(AMOUNT_MINOR, Currency::CNY).expect("a small amount")
     }
+
+    fn scan(&self) -> anyhow::Result<PaymentCode> {
+        wallet::scan(&self.system.folder)
+    }
 }
 
 impl<'a> Place<'a> {
+    /// The terminal of this number, in front of a card that has been used so often.
     pub(crate) fn open(
         system: &'a mut System,
         message: &'a Message,
         number: usize,
+        used: u16,
         response_timeout_ms: u64,
         store: &'a SqliteStore,
     ) -> anyhow::Result<Self> {
@@ -76,7 +83,7 @@ impl<'a> Place<'a> {
         point.response_timeout_ms = response_timeout_ms;
         let late_by = Duration::from_millis(response_timeout_ms + LATE_MS);
         let line = TamperedLine::open(&system.address, late_by)?;
-        let mut terminal = point.open(&system.folder, &line.address(), card_side(message.card)?)?;
+        let mut terminal = point.open(&system.folder, &line.address(), card_side(message.card, used)?)?;
         terminal.run(OperatorCommand::SignIn, &mut Silent)?;
         terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
         let seen = BTreeMap::new();
@@ -159,7 +166,7 @@ impl<'a> Place<'a> {
     fn sell_on_a_copy(&mut self) -> anyhow::Result<()> {
         let folder = self.system.folder.terminal(&format!("{}.copy", self.id));
         let copy = self.point.copy_to(&folder)?;
-        let mut terminal = copy.open(&self.system.folder, &self.system.address, card_side(self.message.card)?)?;
+        let mut terminal = copy.open(&self.system.folder, &self.system.address, card_side(self.message.card, 0)?)?;
         let sold = terminal.run(OperatorCommand::Sale { amount: self.amount() }, &mut Silent)?.outcome;
         anyhow::ensure!(sold.status == OutcomeStatus::Approved, "{}: the copy's sale: {}", self.id, sold.message.en);
         let payment = sold.stan.and_then(|stan| terminal.till().find(stan));
@@ -229,7 +236,7 @@ fn mark_behind(behind: u64) -> Plan {
     Plan { way: Way::ToTerminal, behind, trick: Trick::Mark }
 }
 
-fn card_side(card: &str) -> anyhow::Result<CardSide> {
+fn card_side(card: &str, used: u16) -> anyhow::Result<CardSide> {
     let profile = profile(card)?;
-    CardSide::new(Box::new(LabReader::new(profile, None)?), Some(profile.pin().expose()))
+    CardSide::new(Box::new(LabReader::used(profile, used)?), Some(profile.pin().expose()))
 }

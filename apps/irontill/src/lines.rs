@@ -15,6 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use store_sqlite::SqliteStore;
 
+/// More than a trick uses a card that all tricks share and whose counter the issuer takes once.
+const CARD_USES_A_TRICK: u16 = 10_000;
+
 /// A line that goes wrong at every byte.
 #[derive(Args)]
 pub struct Lines {
@@ -73,7 +76,7 @@ const fn message(name: &'static str, errand: Errand, before: Before) -> Message 
 }
 
 /// Every message that a terminal sends, one row each.
-const MESSAGES: [Message; 21] = [
+const MESSAGES: [Message; 23] = [
     message("handshake", errands::echo, Before::Disconnected),
     message("sign-in", errands::sign_in, Before::Connected),
     message("sign-off", errands::sign_off, Before::Connected),
@@ -85,6 +88,8 @@ const MESSAGES: [Message; 21] = [
     message("reversal", errands::sale, Before::Unanswered),
     Message { card: SCRIPTED_CARD, ..message("script-notice", errands::sale, Before::Answered) },
     Message { card: OFFLINE_CARD, ..message("offline-upload", errands::sale, Before::Connected) },
+    message("instalment", errands::instalment_sale, Before::Connected),
+    message("qr-sale", errands::qr_sale, Before::Connected),
     message("tip", errands::tip, Before::Connected),
     message("void", errands::void, Before::Connected),
     message("refund", errands::refund, Before::Connected),
@@ -195,7 +200,8 @@ impl Lines {
         let (message, trick) = (&MESSAGES[unit.row], Trick::ALL[unit.trick]);
         let number = unit.row * Trick::ALL.len() + unit.trick;
         let (begun, mut tally) = (Instant::now(), Tally::default());
-        let mut place = Place::open(system, message, number, self.response_timeout_ms, store)?;
+        let used = u16::try_from(unit.trick)? * CARD_USES_A_TRICK;
+        let mut place = Place::open(system, message, number, used, self.response_timeout_ms, store)?;
         place.try_once(None, &mut tally)?;
         (tally.to_host, tally.to_terminal) = place.carried();
         tally.tried = 0;

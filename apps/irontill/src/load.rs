@@ -2,12 +2,13 @@
 
 use crate::books::Effect;
 use crate::dukpt_devices;
-use crate::errands::{self, Cashier, DAY, Errand};
+use crate::errands::{self, Cashier, DAY, Errand, OFFLINE_CARD};
 use crate::load_audit;
 use crate::rotation::{self, Rotations, TerminalRotation};
 use crate::system::Folder;
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
 use crate::verdict::{Misuse, Verdict};
+use crate::wallet;
 use clap::Args;
 use irontill_terminal::{Silent, Terminal};
 use serde_json::json;
@@ -18,7 +19,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use till::{OperatorCommand, OutcomeStatus, Till, TransactionOutcome, TransactionStatus};
-use types::{Amount, Currency};
+use types::{Amount, Currency, PaymentCode};
 
 /// Most terminals of one run.
 const TERMINALS_MAX: u32 = 500;
@@ -81,6 +82,8 @@ struct Shared<'a> {
     receipts: Option<&'a Mutex<std::fs::File>>,
     enrolling: &'a Mutex<()>,
     rotating: Option<&'a Mutex<irontill_host::Admin>>,
+    /// The folder of the system, and whose turn it is to count the uses of a card in it.
+    cards: (&'a Folder, &'a Mutex<()>),
 }
 
 /// What came of a run.
@@ -148,7 +151,7 @@ impl Load {
         let receipts = self.receipts.as_deref().map(open_receipts).transpose()?.map(Mutex::new);
         let tally = Mutex::new(Tally::default());
         let add = &|own: Tally| tally.lock().unwrap_or_else(PoisonError::into_inner).add(own);
-        let enrolling = Mutex::new(());
+        let (enrolling, counting) = (Mutex::new(()), Mutex::new(()));
         let rotating = self.rotate_keys_every_s.map(|_| folder.admin().map(Mutex::new)).transpose()?;
         let (at_work, all_ended) = channel::<()>();
         let (at_work_too, all_ended_too) = channel::<()>();
@@ -159,7 +162,9 @@ impl Load {
                 scope.spawn(move || add(dukpt_devices::pay_and_rotate(folder, every, &all_ended_too)));
             }
             for number in 0..self.terminals {
-                let shared = Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref() };
+                let cards = (folder, &counting);
+                let shared =
+                    Shared { receipts: receipts.as_ref(), enrolling: &enrolling, rotating: rotating.as_ref(), cards };
                 let at_work = (at_work.clone(), at_work_too.clone());
                 scope.spawn(move || {
                     let _until_the_end = at_work;
@@ -244,7 +249,8 @@ impl Load {
             tally,
             must_approve: rotation.is_some(),
             paid: 0,
-            cards: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            cards: shared.cards,
         };
         for errand in (first..).take(self.errands_max()) {
             if Instant::now() >= end {
@@ -278,7 +284,8 @@ struct Clerk<'a> {
     tally: &'a mut Tally,
     must_approve: bool,
     paid: u64,
-    cards: BTreeMap<&'static str, LabReader>,
+    readers: BTreeMap<&'static str, LabReader>,
+    cards: (&'a Folder, &'a Mutex<()>),
 }
 
 impl Cashier for Clerk<'_> {
@@ -298,15 +305,27 @@ impl Cashier for Clerk<'_> {
     fn amount(&self) -> Amount {
         Amount::from_minor(1 + self.paid % AMOUNTS, Currency::CNY).expect("a small amount")
     }
+
+    fn scan(&self) -> anyhow::Result<PaymentCode> {
+        let (folder, turns) = self.cards;
+        let _turn = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        wallet::scan(folder)
+    }
 }
 
 impl Clerk<'_> {
     /// Takes the card of an errand of the day in hand.
     fn change_card(&mut self, number: usize) -> anyhow::Result<Errand> {
         let (errand, card) = DAY[number];
-        let reader = match self.cards.get(card) {
+        let (folder, turns) = self.cards;
+        let reader = match self.readers.get(card) {
             Some(reader) => reader.clone(),
-            None => self.cards.entry(card).or_insert(LabReader::new(profile(card)?, None)?).clone(),
+            // One at a time: the uses of a card are counted.
+            None if card == OFFLINE_CARD => {
+                let _turn = turns.lock().unwrap_or_else(PoisonError::into_inner);
+                LabReader::used(profile(card)?, folder.count_card_use(card)?)?
+            }
+            None => self.readers.entry(card).or_insert(LabReader::new(profile(card)?, None)?).clone(),
         };
         self.terminal.devices.reader = Box::new(reader);
         Ok(errand)

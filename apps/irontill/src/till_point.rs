@@ -232,6 +232,16 @@ impl LabReader {
         Ok(Self { inner, state_file: state_file.map(Path::to_owned) })
     }
 
+    /// A card that has been used so often already: its counter goes on behind that. No counter of a card comes twice.
+    pub fn used(profile: &Profile, times: u16) -> anyhow::Result<Self> {
+        let mut state = profile.card().state().clone();
+        for application in &mut state.applications {
+            (application.transaction_counter, application.last_online_transaction_counter) = (times, times);
+        }
+        let card = Card::with_state(profile.personalisation(), state).map_err(|cause| anyhow!("{cause}"))?;
+        Ok(Self { inner: Arc::new(Mutex::new(VirtualReader::with_card(card))), state_file: None })
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut VirtualReader) -> T) -> Result<T, ReaderFault> {
         let mut inner = self.inner.lock().map_err(|_| ReaderFault::Device("the card lab stopped".to_owned()))?;
         Ok(work(&mut inner))

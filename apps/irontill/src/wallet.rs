@@ -54,6 +54,11 @@ const SINGLE_LIMIT_MINOR: u64 = 500_000;
 /// Above this a demo wallet's owner is asked first, minor units.
 const ASK_ABOVE_MINOR: u64 = 50_000;
 
+/// A code of the first demo wallet, just drawn.
+pub fn scan(folder: &Folder) -> anyhow::Result<PaymentCode> {
+    fresh_code(&mut desk(folder)?, number(DEMO_WALLETS[0].number)?)
+}
+
 /// What a buyer does on the phone.
 #[derive(Subcommand)]
 pub enum WalletCommand {
