@@ -26,7 +26,6 @@ pub enum Waiting {
 }
 
 /// What came out of a step, to be carried out one by one.
-#[expect(clippy::large_enum_variant, reason = "moved once and never stored in number")]
 pub enum Effect {
     /// Of the till.
     Till(till::Effect),
