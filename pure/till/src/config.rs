@@ -1,5 +1,5 @@
 //! What a till is told about itself. What its program gives is not journalled; what the host downloads is, and goes before it
-//! ([`Config::under`]).
+//! (`Config::under`).
 
 use crate::transaction::TransactionKind;
 use iso8583::gbk;
