@@ -282,6 +282,7 @@ struct Clerk<'a> {
     id: &'a str,
     receipts: Option<&'a Mutex<std::fs::File>>,
     tally: &'a mut Tally,
+    /// Whether a payment that is not approved, or a settlement that is not done, is a problem.
     must_approve: bool,
     paid: u64,
     readers: BTreeMap<&'static str, LabReader>,
@@ -332,7 +333,8 @@ impl Clerk<'_> {
     }
 
     fn count(&mut self, outcome: &TransactionOutcome) -> anyhow::Result<()> {
-        if self.must_approve && outcome.status != OutcomeStatus::Approved {
+        let good = matches!(outcome.status, OutcomeStatus::Approved | OutcomeStatus::Done);
+        if self.must_approve && !good {
             self.tally.problems.push(format!("terminal {}: {:?}: {}", self.id, outcome.status, outcome.message.en));
         }
         match outcome.status {
