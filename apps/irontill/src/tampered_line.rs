@@ -230,6 +230,8 @@ mod tests {
         let mut answer = [0; 3];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [2, 3, 3]);
+        // The host serves one connection after another.
+        drop(stream);
         line.arm(&[Plan { way: Way::ToHost, behind: 1, trick: Trick::Late }]);
         let begun = std::time::Instant::now();
         let mut stream = TcpStream::connect(line.address()).unwrap();
