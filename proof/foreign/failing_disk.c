@@ -13,25 +13,13 @@
  *
  * Not covered, on purpose: SQLite's -shm index, which is memory by nature, and folders themselves (made at set-up).
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#define DISK_NAME "failing disk"
+#include "real_calls.h"
 
-#define FDS_MAX 65536
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* Kinds of operations, as bits of `of`. What shrinks: truncations and removed names. */
 enum { NAME = 1, WRITE = 2, SHRINK = 4, SYNC = 8 };
@@ -47,40 +35,8 @@ static char root[PATH_MAX];
 static size_t root_length;
 static unsigned char ours[FDS_MAX];
 
-static int (*real_openat)(int, const char *, int, ...);
-static ssize_t (*real_write)(int, const void *, size_t);
-static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
-static int (*real_ftruncate)(int, off64_t);
-static int (*real_close)(int);
-static int (*real_fsync)(int);
-static int (*real_fdatasync)(int);
-static int (*real_rename)(const char *, const char *);
-static int (*real_unlinkat)(int, const char *, int);
-static int (*real_linkat)(int, const char *, int, const char *, int);
-
-static void die(const char *what) {
-    dprintf(2, "failing disk: %s: %s\n", what, strerror(errno));
-    _exit(97);
-}
-
-static void *next(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found) die(name);
-    return found;
-}
-
 __attribute__((constructor)) static void start(void) {
-    if (real_openat) return;
-    real_write = next("write");
-    real_pwrite = next("pwrite64");
-    real_ftruncate = next("ftruncate64");
-    real_close = next("close");
-    real_fsync = next("fsync");
-    real_fdatasync = next("fdatasync");
-    real_rename = next("rename");
-    real_unlinkat = next("unlinkat");
-    real_linkat = next("linkat");
-    real_openat = next("openat64");
+    if (!find_real_calls()) return;
     const char *wanted_root = getenv("FAILING_DISK_ROOT"), *page = getenv("FAILING_DISK_CONTROL");
     if (!wanted_root || !page) return;
     if (!realpath(wanted_root, root)) die(wanted_root);
@@ -135,7 +91,7 @@ static int below_root(int folder, const char *path) {
     return strncmp(whole, root, root_length) == 0 && (whole[root_length] == '/' || !whole[root_length]);
 }
 
-static int is_ours(int fd) { return control && fd >= 0 && fd < FDS_MAX && ours[fd]; }
+static int is_our_file(int fd) { return control && fd >= 0 && fd < FDS_MAX && ours[fd]; }
 
 static int open_any(int folder, const char *path, int flags, mode_t mode) {
     start();
@@ -153,22 +109,6 @@ static int open_any(int folder, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-#define MODE_OF(flags)                                                                                                        \
-    mode_t mode = 0;                                                                                                          \
-    if ((flags) & (O_CREAT | O_TMPFILE)) {                                                                                    \
-        va_list rest;                                                                                                         \
-        va_start(rest, flags);                                                                                                \
-        mode = va_arg(rest, mode_t);                                                                                          \
-        va_end(rest);                                                                                                         \
-    }
-
-int open(const char *path, int flags, ...) { MODE_OF(flags) return open_any(AT_FDCWD, path, flags, mode); }
-int open64(const char *path, int flags, ...) { MODE_OF(flags) return open_any(AT_FDCWD, path, flags, mode); }
-int openat(int folder, const char *path, int flags, ...) { MODE_OF(flags) return open_any(folder, path, flags, mode); }
-int openat64(int folder, const char *path, int flags, ...) { MODE_OF(flags) return open_any(folder, path, flags, mode); }
-int creat(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
-int creat64(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
-
 int close(int fd) {
     start();
     if (fd >= 0 && fd < FDS_MAX) ours[fd] = 0;
@@ -179,7 +119,7 @@ int close(int fd) {
 static ssize_t write_any(int fd, const void *bytes, size_t length, off64_t offset) {
     start();
     int error = 0;
-    uint64_t strike = is_ours(fd) ? count(WRITE, &error) : NOTHING;
+    uint64_t strike = is_our_file(fd) ? count(WRITE, &error) : NOTHING;
     if (strike != NOTHING && error) return errno = error, -1;
     size_t done = strike == KILL_TORN ? length / 2 : length;
     ssize_t written = offset < 0 ? real_write(fd, bytes, done) : real_pwrite(fd, bytes, done, offset);
@@ -191,25 +131,10 @@ ssize_t write(int fd, const void *bytes, size_t length) { return write_any(fd, b
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) { return write_any(fd, bytes, length, offset); }
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) { return write_any(fd, bytes, length, offset); }
 
-ssize_t writev(int fd, const struct iovec *parts, int parts_count) {
-    start();
-    static ssize_t (*real_writev)(int, const struct iovec *, int);
-    if (!real_writev) real_writev = next("writev");
-    if (!is_ours(fd)) return real_writev(fd, parts, parts_count);
-    ssize_t sum = 0;
-    for (int index = 0; index < parts_count; index++) {
-        ssize_t written = write(fd, parts[index].iov_base, parts[index].iov_len);
-        if (written < 0) return sum ? sum : written;
-        sum += written;
-        if ((size_t)written < parts[index].iov_len) break;
-    }
-    return sum;
-}
-
 static int ftruncate_any(int fd, off64_t length) {
     start();
     int error = 0;
-    uint64_t strike = is_ours(fd) ? count(SHRINK, &error) : NOTHING;
+    uint64_t strike = is_our_file(fd) ? count(SHRINK, &error) : NOTHING;
     if (strike != NOTHING && error) return errno = error, -1;
     int result = real_ftruncate(fd, length);
     count_done(strike);
@@ -221,7 +146,7 @@ int ftruncate64(int fd, off64_t length) { return ftruncate_any(fd, length); }
 
 static int sync_any(int fd, int (*real)(int)) {
     int error = 0;
-    uint64_t strike = is_ours(fd) ? count(SYNC, &error) : NOTHING;
+    uint64_t strike = is_our_file(fd) ? count(SYNC, &error) : NOTHING;
     if (strike != NOTHING && error) return errno = error, -1;
     int result = real(fd);
     count_done(strike);

@@ -15,22 +15,11 @@
  * U removed (a: path). The inode of C, R, U is the folder's. What R and U removed lives on under a second name
  * "kept.<offset of the entry>.<process>" in the log folder; every file written to has one as "inode.<inode>".
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#define DISK_NAME "lying disk"
+#include "real_calls.h"
 
-#define FDS_MAX 65536
+#include <pthread.h>
+
 #define ENTRY_MAGIC "LYNG"
 
 struct entry {
@@ -51,36 +40,8 @@ static long sync_us = 0;
 /* LYING_DISK_BROKEN=1: a sync answers and secures nothing. For the canary: the audit must notice such a disk. */
 static int broken = 0;
 
-static int (*real_openat)(int, const char *, int, ...);
-static ssize_t (*real_write)(int, const void *, size_t);
-static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
-static int (*real_ftruncate)(int, off64_t);
-static int (*real_close)(int);
-static int (*real_fsync)(int);
-static int (*real_rename)(const char *, const char *);
-static int (*real_unlinkat)(int, const char *, int);
-
-static void die(const char *what) {
-    dprintf(2, "lying disk: %s: %s\n", what, strerror(errno));
-    _exit(97);
-}
-
-static void *next(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found) die(name);
-    return found;
-}
-
 __attribute__((constructor)) static void start(void) {
-    if (real_openat) return;
-    real_write = next("write");
-    real_pwrite = next("pwrite64");
-    real_ftruncate = next("ftruncate64");
-    real_close = next("close");
-    real_fsync = next("fsync");
-    real_rename = next("rename");
-    real_unlinkat = next("unlinkat");
-    real_openat = next("openat64");
+    if (!find_real_calls()) return;
     const char *wanted_root = getenv("LYING_DISK_ROOT"), *wanted_log = getenv("LYING_DISK_LOG");
     if (!wanted_root || !wanted_log) return;
     if (!realpath(wanted_root, root) || !realpath(wanted_log, log_folder)) die("folders");
@@ -107,8 +68,6 @@ static void put(char kind, uint64_t inode, uint64_t offset, uint64_t old_size, c
     memcpy(head.magic, ENTRY_MAGIC, 4);
     struct iovec parts[3] = {{&head, sizeof head}, {(void *)a, a_length}, {(void *)b, b_length}};
     ssize_t whole = (ssize_t)(sizeof head + a_length + b_length);
-    static ssize_t (*real_writev)(int, const struct iovec *, int);
-    if (!real_writev) real_writev = next("writev");
     if (real_writev(log_fd, parts, 3) != whole) die("log is full");
 }
 
@@ -191,22 +150,6 @@ static int open_any(int folder, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-#define MODE_OF(flags)                                                                                                        \
-    mode_t mode = 0;                                                                                                          \
-    if ((flags) & (O_CREAT | O_TMPFILE)) {                                                                                    \
-        va_list rest;                                                                                                         \
-        va_start(rest, flags);                                                                                                \
-        mode = va_arg(rest, mode_t);                                                                                          \
-        va_end(rest);                                                                                                         \
-    }
-
-int open(const char *path, int flags, ...) { MODE_OF(flags) return open_any(AT_FDCWD, path, flags, mode); }
-int open64(const char *path, int flags, ...) { MODE_OF(flags) return open_any(AT_FDCWD, path, flags, mode); }
-int openat(int folder, const char *path, int flags, ...) { MODE_OF(flags) return open_any(folder, path, flags, mode); }
-int openat64(int folder, const char *path, int flags, ...) { MODE_OF(flags) return open_any(folder, path, flags, mode); }
-int creat(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
-int creat64(const char *path, mode_t mode) { return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
-
 int close(int fd) {
     start();
     if (fd >= 0 && fd < FDS_MAX) ours[fd] = NOT_OURS;
@@ -214,6 +157,7 @@ int close(int fd) {
 }
 
 static int is_ours(int fd, int what) { return active && fd >= 0 && fd < FDS_MAX && ours[fd] == what; }
+static int is_our_file(int fd) { return is_ours(fd, A_FILE); }
 
 /* Reads what stands in a range now. A descriptor for writing only is opened anew; a locked-in process may not do that any more, and
  * only ever appends to such a file: then nothing stands there. */
@@ -251,7 +195,7 @@ static void log_write(int fd, const void *bytes, size_t count, off64_t offset) {
 
 static ssize_t pwrite_any(int fd, const void *bytes, size_t count, off64_t offset) {
     start();
-    if (!is_ours(fd, A_FILE)) return real_pwrite(fd, bytes, count, offset);
+    if (!is_our_file(fd)) return real_pwrite(fd, bytes, count, offset);
     pthread_mutex_lock(&lock);
     log_write(fd, bytes, count, offset);
     ssize_t written = real_pwrite(fd, bytes, count, offset);
@@ -264,7 +208,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) { retu
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     start();
-    if (!is_ours(fd, A_FILE)) return real_write(fd, bytes, count);
+    if (!is_our_file(fd)) return real_write(fd, bytes, count);
     pthread_mutex_lock(&lock);
     struct stat found;
     if (fstat(fd, &found)) die("fstat");
@@ -275,24 +219,9 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     return written;
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int count) {
-    start();
-    static ssize_t (*real_writev)(int, const struct iovec *, int);
-    if (!real_writev) real_writev = next("writev");
-    if (!is_ours(fd, A_FILE)) return real_writev(fd, parts, count);
-    ssize_t sum = 0;
-    for (int index = 0; index < count; index++) {
-        ssize_t written = write(fd, parts[index].iov_base, parts[index].iov_len);
-        if (written < 0) return sum ? sum : written;
-        sum += written;
-        if ((size_t)written < parts[index].iov_len) break;
-    }
-    return sum;
-}
-
 static int ftruncate_any(int fd, off64_t length) {
     start();
-    if (!is_ours(fd, A_FILE)) return real_ftruncate(fd, length);
+    if (!is_our_file(fd)) return real_ftruncate(fd, length);
     pthread_mutex_lock(&lock);
     struct stat found;
     if (fstat(fd, &found)) die("fstat");
@@ -312,7 +241,7 @@ int ftruncate64(int fd, off64_t length) { return ftruncate_any(fd, length); }
 
 static int sync_any(int fd) {
     start();
-    if (!is_ours(fd, A_FILE) && !is_ours(fd, A_FOLDER)) return real_fsync(fd);
+    if (!is_our_file(fd) && !is_ours(fd, A_FOLDER)) return real_fsync(fd);
     struct stat found;
     if (fstat(fd, &found)) die("fstat");
     uint64_t until = log_length();
@@ -364,8 +293,6 @@ int unlinkat(int folder, const char *path, int flags) {
 /* A second name for a file: nothing here does that, and this layer could not take it back. */
 int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
     start();
-    static int (*real_linkat)(int, const char *, int, const char *, int);
-    if (!real_linkat) real_linkat = next("linkat");
     char absolute[PATH_MAX];
     if (active && below_root(to_folder, to, absolute)) die("linkat is not covered");
     return real_linkat(from_folder, from, to_folder, to, flags);

@@ -22,7 +22,9 @@ import harness
 RICH, POOR, FROZEN = "10000001", "10000002", "10000003"
 # Rounds in which payment and reversal meet, and how far apart they are sent, in seconds.
 RACES = 12
+# Head starts in a race of payment and reversal: close ones, and at both ends one that decides it on any machine.
 SPREAD_SECONDS = 0.04
+DECISIVE_SECONDS = 2.0
 ORDER_MINOR = 880
 WAIT_SECONDS = 30
 
@@ -225,12 +227,12 @@ def race(tool, first, second, checks):
         assert codes == ["00", "63"] and before - tool.balance() == 500, codes
     won = {True: 0, False: 0}
     with checks.step("payment and reversal at once: never both"):
-        for turn in range(RACES):
+        close = [SPREAD_SECONDS * (turn - RACES // 2) for turn in range(RACES)]
+        for turn, ahead in enumerate([-DECISIVE_SECONDS, *close, DECISIVE_SECONDS]):
             before = tool.balance()
             request, code = first.order()
-            # A command needs a moment to start: from clearly first to clearly late.
-            pause = SPREAD_SECONDS * turn
-            paid, reversed_with = together((0, lambda: tool.buy(code, "--wallet", RICH)), (pause, lambda: first.give_up(request)))
+            paid, reversed_with = together((max(0, -ahead), lambda: tool.buy(code, "--wallet", RICH)),
+                                           (max(0, ahead), lambda: first.give_up(request)))
             assert reversed_with == "00", reversed_with
             assert tool.balance() == before, f"turn {turn}: paid {paid}, and the money is gone"
             assert first.query(request, code)[39] == "12" and not tool.buy(code, "--wallet", RICH)

@@ -121,8 +121,9 @@ impl<'a> Bureau<'a> {
             master_mac: Some(master_mac),
             pin: Some(IssuerPin { block, key: self.pin_block_key.clone(), reference_key: self.reference_key.clone() }),
             entry_modes: EntryModes::CHIP_CARD,
-            // Many programs hold "the same" test card at once, each with a counter of its own.
-            atc_once: false,
+            // Many programs hold "the same" test card at once, each with a counter of its own. A card that approves alone cannot be
+            // lent so: its counter is what tells an online sale's certificate from an offline sale's.
+            atc_once: card.approves_offline,
             script: card.sends_script.then(script),
         })
     }

@@ -4,7 +4,7 @@
 mod support;
 
 use iso8583::unionpay::Body;
-use support::{Cut, OPENING_MINOR, OTHER_PAN, PAN, World, chip};
+use support::{Cut, OPENING_MINOR, OTHER_PAN, PAN, World, card_file, certificate, chip, token_of};
 use types::SecretBytes;
 
 const TODAY: u16 = 315;
@@ -64,6 +64,28 @@ fn a_certificate_pays_once() {
     assert_eq!(world.code(first), "00");
     assert_ne!(world.code(second), "00", "the same counter of the same card under another trace number");
     assert_eq!(world.payable(), 1_000);
+}
+
+/// The terminal that cheats: the card's certificate over an approved online sale, uploaded as a sale that nobody was asked about.
+#[test]
+fn the_certificate_of_an_online_sale_is_no_offline_sale() {
+    let mut world = World::ready();
+    let online = world.terminal.sale(PAN, 1_000);
+    let counter = online.trace.unwrap();
+    assert_eq!(world.code(online), "00");
+    let mut upload = world.terminal.offline_sale(PAN, 1_000);
+    upload.icc_data = Some(certificate(1_000, counter));
+    assert_eq!((world.code(upload), world.payable()), ("63".to_owned(), 1_000));
+}
+
+#[test]
+fn a_card_whose_counter_pays_more_than_once_sells_only_online() {
+    let mut world = World::ready();
+    let mut file = card_file();
+    file.atc_once = false;
+    world.store.write_rows(&issuer::card_rows(&token_of(PAN), &file, None)).unwrap();
+    let upload = world.terminal.offline_sale(PAN, 1_000);
+    assert_eq!((world.code(upload), world.payable()), ("57".to_owned(), 0));
 }
 
 #[test]

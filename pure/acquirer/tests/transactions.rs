@@ -306,9 +306,6 @@ fn money_spent_elsewhere_meanwhile_is_not_spent_again() {
 #[test]
 fn an_atc_pays_once_where_the_issuer_says_so() {
     let mut world = World::ready();
-    let mut file = card_file();
-    file.atc_once = true;
-    world.store.write_rows(&issuer::card_rows(&support::token_of(PAN), &file, None)).unwrap();
     let (request, _) = sell(&mut world, 1_250);
     let mut replay = world.terminal.sale(PAN, 1_250);
     replay.icc_data = request.icc_data.as_ref().map(SecretBytes::duplicate);

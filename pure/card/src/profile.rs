@@ -369,6 +369,8 @@ pub struct CardAccountData {
     pub pin: Pin,
     /// The issuer sends this card a script with its approvals.
     pub sends_script: bool,
+    /// The card approves sales that the issuer is not asked about, so that its counter must pay only once.
+    pub approves_offline: bool,
 }
 
 impl Profile {
@@ -397,6 +399,7 @@ impl Profile {
             issuer_keys: IssuerMasterKeys::test(self.scheme),
             pin: self.pin(),
             sends_script: self.make.sends_script,
+            approves_offline: self.expected == ExpectedOutcome::ApprovedOffline,
         }
     }
 

@@ -111,7 +111,8 @@ pub struct CardFile {
     pub pin: Option<PinFile>,
     /// Ways of reading it besides the chip.
     pub entry_modes: EntryModes,
-    /// Whether each application transaction counter may pay only once. Off only for test cards that forget theirs.
+    /// Whether each application transaction counter may pay only once; without it no sale is taken that the issuer was not asked about.
+    /// Off only for test cards that forget theirs.
     pub atc_once: bool,
     /// A script to send with approvals.
     pub script: Option<CardScript>,

@@ -123,7 +123,7 @@ impl Conversation {
     fn check_card(&mut self, card: &CardFile, tries: PinTries) -> Result<Option<ChipData>, Rule> {
         self.check_status(card)?;
         if self.request.operation == Operation::OfflinePurchase {
-            return if self.request.entry.is_chip() { self.check_chip(card) } else { Err(Rule::EntryNotAllowed) };
+            return self.check_offline(card);
         }
         if self.request.operation.follows_up() {
             return self.check_pin_may_be_tried(card, tries).map(|()| None);
@@ -131,6 +131,18 @@ impl Conversation {
         self.check_entry(card)?;
         self.check_amount(card)?;
         self.check_pin_may_be_tried(card, tries)?;
+        self.check_chip(card)
+    }
+
+    /// An approved online sale has a certificate too; only a counter that pays once tells it from the certificate of a sale that the
+    /// issuer was not asked about.
+    fn check_offline(&mut self, card: &CardFile) -> Result<Option<ChipData>, Rule> {
+        if !self.request.entry.is_chip() {
+            return Err(Rule::EntryNotAllowed);
+        }
+        if !card.atc_once {
+            return Err(Rule::OfflineUncounted);
+        }
         self.check_chip(card)
     }
 
@@ -314,8 +326,7 @@ impl Conversation {
             builder.push(tags::ISSUER_AUTHENTICATION_DATA, &issuer_authentication_data(card.scheme, &arpc));
             reply.chip = builder.into_bytes();
         }
-        let offline = self.request.operation == Operation::OfflinePurchase;
-        if let Some(chip) = chip.filter(|_| card.atc_once || offline) {
+        if let Some(chip) = chip.filter(|_| card.atc_once) {
             let mut key = self.request.token.0.to_vec();
             key.push(self.request.card_sequence.unwrap_or(card.card_sequence));
             key.extend_from_slice(&chip.atc.to_be_bytes());

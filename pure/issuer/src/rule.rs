@@ -51,6 +51,8 @@ rules! {
     ChipRequired = b"45" "issuer.chip-required",
     /// This way of reading the card is not allowed for it.
     EntryNotAllowed = b"57" "issuer.entry-mode",
+    /// A sale without the issuer on a card whose counters may pay more than once: its certificate could be an online sale's.
+    OfflineUncounted = b"57" "issuer.offline-uncounted",
     /// Above the limit for one transaction.
     SingleLimit = b"61" "issuer.single-limit",
     /// Field 55 lacks what the cryptogram needs.

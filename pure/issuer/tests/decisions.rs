@@ -163,6 +163,26 @@ fn one_fault_in_the_request_gives_its_rule() {
     }
 }
 
+/// A certificate (TC) over the sale that the card has approved without the issuer.
+fn offline() -> IssuerRequest {
+    let mut request = request();
+    let chip = request.chip.as_mut().unwrap();
+    let at = chip.windows(3).position(|bytes| bytes == [0x9F, 0x27, 1]).unwrap() + 3;
+    chip[at] = 0x40;
+    IssuerRequest { operation: Operation::OfflinePurchase, pin: None, ..request }
+}
+
+#[test]
+fn a_sale_without_the_issuer_is_taken_only_where_a_counter_pays_once() {
+    let mut card = card();
+    let reply = decide(offline(), &card);
+    assert_eq!((reply.rule, reply.atc_once), (Rule::Approved, decide(request(), &card).atc_once));
+    card.atc_once = false;
+    let reply = decide(offline(), &card);
+    assert!(reply.rule == Rule::OfflineUncounted && reply.funds.is_none() && reply.atc_once.is_none());
+    assert_eq!(decide(request(), &card).rule, Rule::Approved, "the issuer is asked about this one");
+}
+
 #[test]
 fn one_fault_in_the_file_gives_its_rule() {
     type Fault = fn(&mut CardFile);

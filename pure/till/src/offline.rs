@@ -41,9 +41,7 @@ impl Till {
         if approved {
             return match self.offline_sale(turn, last_word, text, trace) {
                 Some(sale) => self.keep_offline_sale(turn, sale),
-                None => {
-                    self.fail(turn, Text::new("密码键盘未给出上送数据", "The PIN entry device gave nothing to upload"))
-                }
+                None => self.fail(turn, nothing_to_upload()),
             };
         }
         let declined = self.payment_template().and_then(|template| {
@@ -60,7 +58,7 @@ impl Till {
     }
 
     /// The chip's last word after the host could not be reached; surely no byte had left. `false`: the sale is not made.
-    pub(crate) fn sells_unreached(&mut self, turn: &mut Turn, last_word: &LastWord) -> bool {
+    pub(crate) fn sells_unreached(&self, turn: &mut Turn, last_word: &LastWord) -> bool {
         let Some(payment) = self.payment() else { return false };
         let (kind, amount) = (payment.goal.kind, payment.goal.amount);
         kind == TransactionKind::Sale
@@ -74,8 +72,9 @@ impl Till {
     pub(crate) fn sell_unreached(&mut self, turn: &mut Turn, last_word: LastWord, trace: Vec<TraceLine>) {
         let before = self.payment().and_then(|payment| self.state.transaction(payment.stan));
         let before = before.map(|unsent| unsent.trace.clone()).unwrap_or_default();
-        if let Some(sale) = self.offline_sale(turn, last_word, approved_offline(), [before, trace].concat()) {
-            self.keep_offline_sale(turn, sale);
+        match self.offline_sale(turn, last_word, approved_offline(), [before, trace].concat()) {
+            Some(sale) => self.keep_offline_sale(turn, sale),
+            None => self.fail(turn, nothing_to_upload()),
         }
     }
 
@@ -119,4 +118,8 @@ impl Till {
 
 fn approved_offline() -> Text {
     Text::new("脱机批准,稍后自动上送", "Approved without the host; uploaded by itself as soon as there is a line")
+}
+
+fn nothing_to_upload() -> Text {
+    Text::new("密码键盘未给出上送数据", "The PIN entry device gave nothing to upload")
 }

@@ -508,7 +508,7 @@ pub fn card_file() -> CardFile {
             reference: [3; 16],
         }),
         entry_modes: EntryModes::CHIP_CARD,
-        atc_once: false,
+        atc_once: true,
         script: None,
     }
 }
