@@ -136,6 +136,36 @@ def tip_and_take_back(tool, checks, traces):
         assert (code, outcome["status"], outcome["amount"]) == (0, "approved", "CNY 12.50"), outcome
 
 
+# A JBIG header (ITU-T T.82 6.2.2): one plane of 384 by 120 points in one stripe; then data, which nobody decodes.
+SIGNATURE = bytes([0, 0, 1, 0, 0, 0, 1, 0x80, 0, 0, 0, 120, 0, 0, 0, 120, 0, 0, 0, 0x40]) + bytes(range(64))
+
+
+def sign_and_fetch(tool, checks, traces):
+    """What an operator asks for besides payments."""
+    def step(name, expected, *words):
+        with checks.step(name):
+            code, outcome = tool.pay(None, "unionpay-sda", None, "--transaction", *words)
+            assert (code, outcome["status"]) == expected, (code, outcome)
+
+    image = os.path.join(tool.data, "signature.jbg")
+    with open(image, "wb") as file:
+        file.write(SIGNATURE)
+    sale = traces["unionpay-sda"]["stan"]
+    sign = ["sign", "--voucher", sale, "--image", image]
+    step("a signature under a sale", (0, "done"), *sign)
+    step("a second signature", (1, "failed"), *sign)
+    with checks.step("explain shows the signature"):
+        code, output, _ = tool.run("explain", "--data", tool.data, sale)
+        assert code == 0 and "384" in output and "120" in output, output
+    with open(image, "wb") as file:
+        file.write(b"no image")
+    step("no image", (1, "failed"), "sign", "--voucher", traces["scripted"]["stan"], "--image", image)
+    for each in ("capks", "aids", "terminal", "card-blacklist", "pin-free-bins", "pin-free-blacklist"):
+        step(f"a download of {each}", (0, "done"), "download", "--set", each)
+    step("a download of what this host does not have", (1, "failed"), "download", "--set", "contactless")
+    step("a status report", (0, "done"), "report-status")
+
+
 def hold_and_complete(tool, checks):
     """Each step on the hold of the one before; the books are checked by `host verify` in the end."""
     card = "unionpay-credit"
@@ -195,6 +225,8 @@ def misuse(tool, checks):
         ("a completion of nothing", ["pay", *data, "--transaction", "complete", "--amount", "1.00"]),
         ("a completion under a code too long", ["pay", *data, "--transaction", "complete", "--amount", "1.00",
                                                "--authorisation-code", "1234567"]),
+        ("a signature without an image", ["pay", *data, "--transaction", "sign", "--voucher", "1"]),
+        ("an image that is not there", ["pay", *data, "--transaction", "sign", "--voucher", "1", "--image", "nowhere.jbg"]),
         ("a completion void without a voucher", ["pay", *data, "--transaction", "complete-void"]),
         ("a date that is none", ["pay", *data, "--transaction", "complete", "--amount", "1.00", "--authorisation-code", "123456",
                                  "--date", "2026-02-30"]),
@@ -622,6 +654,7 @@ def main():
             outcomes = pay_with_every_card(tool, checks)
             explain(tool, checks, outcomes)
             tip_and_take_back(tool, checks, outcomes)
+            sign_and_fetch(tool, checks, outcomes)
             hold_and_complete(tool, checks)
             pay_in_other_ways(tool, checks)
             misuse(tool, checks)

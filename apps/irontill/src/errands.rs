@@ -2,8 +2,8 @@
 //! them all.
 
 use till::{
-    AuthorisationReference, CompletionForm, OperatorCommand, OutcomeStatus, Till, Transaction, TransactionKind,
-    TransactionStatus,
+    AuthorisationReference, CompletionForm, DownloadSet, OperatorCommand, OutcomeStatus, Till, Transaction,
+    TransactionKind, TransactionStatus,
 };
 use types::{Amount, PaymentCode};
 
@@ -35,6 +35,12 @@ pub const SCRIPTED_CARD: &str = "scripted";
 const INSTALMENTS: u8 = 3;
 /// What is added to a sale as a tip, in minor units.
 const TIP_MINOR: u64 = 1;
+/// What a cardholder wrote: a JBIG header (ITU-T T.82 §6.2.2) of 384 by 120 points in one stripe, and data behind it that no one in
+/// this house decodes.
+const SIGNATURE: [u8; 32] = [
+    0, 0, 1, 0, 0, 0, 1, 0x80, 0, 0, 0, 120, 0, 0, 0, 120, 0, 0, 0, 0x40, 0xA5, 0x5A, 0xA5, 0x5A, 0xA5, 0x5A, 0xA5,
+    0x5A, 0xA5, 0x5A, 0xFF, 0x02,
+];
 
 /// One of each kind with its card, in an order in which a day could bring them. What is not here is not killed in.
 pub const DAY: [(Errand, &str); 16] = [
@@ -90,6 +96,44 @@ pub fn instalment_sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<Opera
 /// Sells to a wallet whose code was scanned.
 pub fn qr_sale(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
     Ok(Some(OperatorCommand::QrSale { amount: cashier.amount(), code: cashier.scan()? }))
+}
+
+/// Takes a sale in instalments back.
+pub fn instalment_void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    void_of(cashier, instalment_sale, TransactionKind::Instalment)
+}
+
+/// Shows a code that a buyer pays.
+pub fn qr_order(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::QrOrder { amount: cashier.amount() }))
+}
+
+/// Takes a payment by a scanned code back.
+pub fn qr_void(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    void_of(cashier, qr_sale, TransactionKind::QrSale)
+}
+
+/// Gives the money of a payment by a scanned code back.
+pub fn qr_refund(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    let Some(sell) = qr_sale(cashier)? else { return Ok(None) };
+    let Some(sale) = made(cashier, sell, TransactionKind::QrSale)? else { return Ok(None) };
+    let (amount, original_date) = (sale.amount, sale.at.date);
+    Ok(sale.voucher_code().map(|voucher_code| OperatorCommand::QrRefund { amount, voucher_code, original_date }))
+}
+
+/// Keeps a cardholder's signature under a sale.
+pub fn sign(cashier: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(sold(cashier)?.map(|sale| OperatorCommand::Sign { stan: sale.stan, image: SIGNATURE.to_vec() }))
+}
+
+/// Fetches the terminal's own parameters.
+pub fn parameters(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::Download { set: DownloadSet::Terminal }))
+}
+
+/// Tells the host how the till is.
+pub fn report_status(_: &mut dyn Cashier) -> anyhow::Result<Option<OperatorCommand>> {
+    Ok(Some(OperatorCommand::ReportStatus))
 }
 
 /// Adds a tip to a sale.
@@ -163,6 +207,11 @@ fn made(
     }
     let approved = |payment: &&Transaction| payment.kind == kind && payment.status == TransactionStatus::Approved;
     Ok(cashier.till().transactions().iter().rev().find(approved).cloned())
+}
+
+fn void_of(cashier: &mut dyn Cashier, sell: Errand, kind: TransactionKind) -> anyhow::Result<Option<OperatorCommand>> {
+    let Some(sell) = sell(cashier)? else { return Ok(None) };
+    Ok(made(cashier, sell, kind)?.map(|sale| OperatorCommand::Void { stan: sale.stan }))
 }
 
 fn sold(cashier: &mut dyn Cashier) -> anyhow::Result<Option<Transaction>> {

@@ -3,7 +3,7 @@
 use crate::books::Effect;
 use crate::errands::Cashier;
 use crate::lines::{Before, Message, Tally};
-use crate::system::System;
+use crate::system::{Folder, System};
 use crate::tampered_line::{Plan, TamperedLine, Trick, Way};
 use crate::till_point::{CardSide, LabReader, TillPoint, profile};
 use crate::wallet;
@@ -48,7 +48,7 @@ pub(crate) struct Place<'a> {
 
 impl Cashier for Place<'_> {
     fn run(&mut self, command: OperatorCommand) -> anyhow::Result<OutcomeStatus> {
-        let status = self.terminal.run(command, &mut Silent)?.outcome.status;
+        let status = run(&mut self.terminal, &self.system.folder, command)?;
         self.terminal.resolve_pending(RESOLVE_WITHIN, &mut Silent)?;
         self.remember();
         Ok(status)
@@ -118,7 +118,7 @@ impl<'a> Place<'a> {
         };
         let plans: Vec<Plan> = first.into_iter().chain(plan).collect();
         self.line.arm(&plans);
-        self.terminal.run(command, &mut Silent)?;
+        run(&mut self.terminal, &self.system.folder, command)?;
         self.remember();
         tally.apart += u64::from(self.said() != self.booked()?);
         self.come_to_rest(&plans, tally)?;
@@ -229,6 +229,13 @@ impl<'a> Place<'a> {
             holds: i64::try_from(holds.iter().filter(|balance| balance.balance_minor != 0).count())?,
         })
     }
+}
+
+/// Runs a command in front of a buyer who pays what is shown.
+fn run(terminal: &mut Terminal, folder: &Folder, command: OperatorCommand) -> anyhow::Result<OutcomeStatus> {
+    let mut buyer = wallet::Buyer::new(folder);
+    let status = terminal.run(command, &mut buyer)?.outcome.status;
+    buyer.ended().map(|()| status)
 }
 
 /// What is counted begins behind so many bytes to the terminal.

@@ -18,6 +18,9 @@ use store_sqlite::SqliteStore;
 /// More than a trick uses a card that all tricks share and whose counter the issuer takes once.
 const CARD_USES_A_TRICK: u16 = 10_000;
 
+/// How much coarser other reversals are tried than a sale's.
+const REVERSALS_COARSER: u64 = 8;
+
 /// A line that goes wrong at every byte.
 #[derive(Args)]
 pub struct Lines {
@@ -52,6 +55,9 @@ pub(crate) struct Message {
     pub(crate) before: Before,
     /// The card in the reader.
     pub(crate) card: &'static str,
+    /// Where not every byte is tried: one in so many of those that another row would try. Most bytes of a reversal are those of the
+    /// handshake before it, and the row of a sale's reversal tries those.
+    coarser: u64,
 }
 
 /// What comes before the bytes that count.
@@ -72,32 +78,51 @@ pub(crate) enum Before {
 }
 
 const fn message(name: &'static str, errand: Errand, before: Before) -> Message {
-    Message { name, errand, before, card: CARD }
+    Message { name, errand, before, card: CARD, coarser: 1 }
+}
+
+const fn reversal(name: &'static str, errand: Errand) -> Message {
+    Message { coarser: REVERSALS_COARSER, ..message(name, errand, Before::Unanswered) }
 }
 
 /// Every message that a terminal sends, one row each.
-const MESSAGES: [Message; 23] = [
+const MESSAGES: [Message; 38] = [
     message("handshake", errands::echo, Before::Disconnected),
     message("sign-in", errands::sign_in, Before::Connected),
     message("sign-off", errands::sign_off, Before::Connected),
     message("echo", errands::echo, Before::Connected),
     message("keys-download", errands::echo, Before::Ordered(|parameters| parameters.capk_version += 1)),
     message("applications-download", errands::echo, Before::Ordered(|parameters| parameters.aid_version += 1)),
+    message("parameters-download", errands::parameters, Before::Connected),
+    message("parameters-order", errands::echo, Before::Ordered(|parameters| parameters.terminal.version += 1)),
+    message("status", errands::report_status, Before::Connected),
     message("balance", errands::balance, Before::Connected),
     message("sale", errands::sale, Before::Connected),
     message("reversal", errands::sale, Before::Unanswered),
     Message { card: SCRIPTED_CARD, ..message("script-notice", errands::sale, Before::Answered) },
     Message { card: OFFLINE_CARD, ..message("offline-upload", errands::sale, Before::Connected) },
     message("instalment", errands::instalment_sale, Before::Connected),
+    message("instalment-void", errands::instalment_void, Before::Connected),
     message("qr-sale", errands::qr_sale, Before::Connected),
+    reversal("qr-sale-reversal", errands::qr_sale),
+    message("qr-order", errands::qr_order, Before::Connected),
+    message("qr-query", errands::qr_order, Before::Answered),
+    message("qr-void", errands::qr_void, Before::Connected),
+    message("qr-refund", errands::qr_refund, Before::Connected),
     message("tip", errands::tip, Before::Connected),
+    message("signature", errands::sign, Before::Connected),
     message("void", errands::void, Before::Connected),
+    reversal("void-reversal", errands::void),
     message("refund", errands::refund, Before::Connected),
     message("pre-auth", errands::pre_authorisation, Before::Connected),
+    reversal("pre-auth-reversal", errands::pre_authorisation),
     message("pre-auth-void", errands::pre_authorisation_void, Before::Connected),
+    reversal("pre-auth-void-reversal", errands::pre_authorisation_void),
     message("complete", errands::completion, Before::Connected),
+    reversal("complete-reversal", errands::completion),
     message("complete-notice", errands::completion_notice, Before::Connected),
     message("complete-void", errands::completion_void, Before::Connected),
+    reversal("complete-void-reversal", errands::completion_void),
     message("settlement", errands::settlement, Before::Connected),
     message("batch-upload", errands::settlement_with_notice, Before::Copied),
 ];
@@ -206,9 +231,10 @@ impl Lines {
         (tally.to_host, tally.to_terminal) = place.carried();
         tally.tried = 0;
         // Each trick begins one byte later, so that with a stride they strike at different bytes.
-        let first = unit.trick as u64 % self.stride;
+        let stride = if self.stride == 1 { 1 } else { self.stride * message.coarser };
+        let first = unit.trick as u64 % stride;
         for (way, length) in [(Way::ToHost, tally.to_host), (Way::ToTerminal, tally.to_terminal)] {
-            for behind in (first..length).step_by(usize::try_from(self.stride)?) {
+            for behind in (first..length).step_by(usize::try_from(stride)?) {
                 place.try_once(Some(Plan { way, behind, trick }), &mut tally)?;
             }
         }
@@ -231,7 +257,7 @@ impl Tally {
     /// What the numbers of a whole message say about the proof itself.
     fn judge(&mut self, message: &Message) {
         if matches!(message.before, Before::Unanswered) && self.apart == 0 {
-            self.problems.push("no sale was ever booked without its till: the comparison is blind".to_owned());
+            self.problems.push("nothing was ever booked without its till: the comparison is blind".to_owned());
         }
         if self.to_host == 0 || self.to_terminal == 0 {
             self.problems.push(format!("{}: no bytes to tamper with", message.name));

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use till::{
-    AuthorisationReference, CompletionForm, Operation, OperatorCommand, OutcomeStatus, Screen, TransactionOutcome,
+    AuthorisationReference, CompletionForm, DownloadSet, Operation, OperatorCommand, OutcomeStatus, Screen,
+    TransactionOutcome,
 };
 use types::{Amount, AuthorisationCode, CivilTime, Currency, LocalDate, PaymentCode, Rrn, Stan, WalletNumber};
 
@@ -48,6 +49,51 @@ enum Kind {
     CompleteNotice,
     /// 预授权完成撤销: take a completion of this batch back.
     CompleteVoid,
+    /// 电子签名: keep what the cardholder wrote on the screen under a payment of this batch.
+    Sign,
+    /// 参数下载: fetch a set of parameters from the host, ordered or not.
+    Download,
+    /// 状态上送: tell the host the till's state and parameters.
+    ReportStatus,
+}
+
+/// What a till can fetch from its host.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Set {
+    /// Public keys of the card schemes (公钥).
+    Capks,
+    /// Application parameters (IC卡参数).
+    Aids,
+    /// The terminal's own parameters (终端参数).
+    Terminal,
+    /// Whatever the acquirer's terminal management sends.
+    Tms,
+    /// Numbers of blocked cards (卡BIN黑名单).
+    CardBlacklist,
+    /// Currency rates.
+    Rates,
+    /// Contactless parameters (非接业务参数).
+    Contactless,
+    /// Cards whose small amounts need no PIN, table B (免密新增BIN表).
+    PinFreeBins,
+    /// Cards excepted from that, table C (免密BIN黑名单).
+    PinFreeBlacklist,
+}
+
+impl From<Set> for DownloadSet {
+    fn from(set: Set) -> Self {
+        match set {
+            Set::Capks => Self::Capks,
+            Set::Aids => Self::Aids,
+            Set::Terminal => Self::Terminal,
+            Set::Tms => Self::Tms,
+            Set::CardBlacklist => Self::CardBlacklist,
+            Set::Rates => Self::Rates,
+            Set::Contactless => Self::Contactless,
+            Set::PinFreeBins => Self::PinFreeBins,
+            Set::PinFreeBlacklist => Self::PinFreeBlacklist,
+        }
+    }
 }
 
 /// One payment on a running or private system.
@@ -71,7 +117,8 @@ pub struct Pay {
     /// The tip alone, for example 2.00.
     #[arg(long)]
     tip: Option<String>,
-    /// Voucher number (trace number) of the sale or completion that is voided, or of the sale that gets a tip.
+    /// Voucher number (trace number) of the sale or completion that is voided, of the sale that gets a tip, or of the payment that is
+    /// signed.
     #[arg(long)]
     voucher: Option<String>,
     /// Reference number of the sale that is refunded.
@@ -92,6 +139,12 @@ pub struct Pay {
     /// Voucher code (付款凭证号) of the QR payment that is refunded.
     #[arg(long)]
     voucher_code: Option<String>,
+    /// File with the signature: JBIG (ITU-T T.82), one plane, at most 999 bytes.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// What is fetched.
+    #[arg(long, value_enum, default_value_t = Set::Terminal)]
+    set: Set,
     /// Test card; `irontill card list` shows them.
     #[arg(long, default_value = "unionpay-credit")]
     card: String,
@@ -257,6 +310,9 @@ impl Pay {
             Kind::Complete => self.completion(CompletionForm::Request)?,
             Kind::CompleteNotice => self.completion(CompletionForm::Notice)?,
             Kind::CompleteVoid => OperatorCommand::VoidCompletion { stan: self.voucher()? },
+            Kind::Sign => OperatorCommand::Sign { stan: self.voucher()?, image: self.image()? },
+            Kind::Download => OperatorCommand::Download { set: self.set.into() },
+            Kind::ReportStatus => OperatorCommand::ReportStatus,
         })
     }
 
@@ -295,6 +351,12 @@ impl Pay {
     fn rrn(&self) -> Result<Rrn, Misuse> {
         let text = self.rrn.as_deref().ok_or_else(|| Misuse("--rrn is needed: it stands on the slip".to_owned()))?;
         Rrn::parse(text).map_err(|cause| Misuse(format!("--rrn: {cause}")))
+    }
+
+    fn image(&self) -> anyhow::Result<Vec<u8>> {
+        let path =
+            self.image.as_ref().ok_or_else(|| Misuse("--image is needed: a file with the signature".to_owned()))?;
+        Ok(std::fs::read(path).map_err(|cause| Misuse(format!("--image {}: {cause}", path.display())))?)
     }
 
     fn voucher(&self) -> Result<Stan, Misuse> {

@@ -78,6 +78,7 @@ impl TillPoint {
         till.duplicate_window_ms = 0;
         till.timeouts.response_ms = self.response_timeout_ms;
         till.timeouts.pending_retry_ms = till.timeouts.pending_retry_ms.min(self.response_timeout_ms);
+        till.timeouts.qr_query_ms = till.timeouts.qr_query_ms.min(self.response_timeout_ms);
         let mut ped = PedConfig::attended(self.terminal, self.merchant);
         ped.merchant_name = b"IRONTILL DEMO".to_vec();
         till.serial = self.serial()?;

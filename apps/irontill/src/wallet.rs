@@ -5,10 +5,12 @@ use crate::verdict::{Misuse, Verdict};
 use anyhow::Context;
 use clap::Subcommand;
 use irontill_host::{HostSettings, WalletDesk, WalletError};
+use irontill_terminal::{Observer, Progress};
 use issuer::WalletFile;
 use issuer::wallet::{PAYMENT_CODE_HEAD, PAYMENT_CODE_VALID_MS};
 use serde_json::json;
 use std::path::PathBuf;
+use till::Screen;
 use types::{Currency, PAYMENT_CODE_DIGITS, PaymentCode, WalletNumber};
 
 /// Draws of a code before chance is blamed.
@@ -57,6 +59,44 @@ const ASK_ABOVE_MINOR: u64 = 50_000;
 /// A code of the first demo wallet, just drawn.
 pub fn scan(folder: &Folder) -> anyhow::Result<PaymentCode> {
     fresh_code(&mut desk(folder)?, number(DEMO_WALLETS[0].number)?)
+}
+
+/// A buyer who pays every code that a till shows, each once, from the demo's first wallet. What the shop or the wallet says no to is
+/// the till's business; a fault is kept for whoever asks.
+pub struct Buyer<'a> {
+    folder: &'a Folder,
+    seen: Option<PaymentCode>,
+    fault: Option<anyhow::Error>,
+}
+
+impl<'a> Buyer<'a> {
+    /// Somebody with a phone in front of this system's tills.
+    pub fn new(folder: &'a Folder) -> Self {
+        Self { folder, seen: None, fault: None }
+    }
+
+    /// Whether everything went as it should.
+    pub fn ended(self) -> anyhow::Result<()> {
+        self.fault.map_or(Ok(()), Err)
+    }
+
+    fn pay(&self, code: &PaymentCode) -> anyhow::Result<()> {
+        match desk(self.folder)?.pay(code, number(DEMO_WALLETS[0].number)?) {
+            Ok(_) | Err(WalletError::Refused(_) | WalletError::NoOrder) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+impl Observer for Buyer<'_> {
+    fn see(&mut self, progress: Progress<'_>) {
+        if let Progress::Screen(Screen::AwaitingPayer { code: Some(code), .. }) = progress
+            && self.seen.replace(*code) != Some(*code)
+            && let Err(fault) = self.pay(code)
+        {
+            self.fault = Some(fault);
+        }
+    }
 }
 
 /// What a buyer does on the phone.
