@@ -317,6 +317,9 @@ fn step_json(step: &Step) -> Value {
         Told::Receipt(terminal, batch, trace) => {
             json!({ "kind": "receipt", "terminal": terminal, "batch": batch, "trace": trace })
         }
+        Told::Promise(terminal, batch, trace, minor) => {
+            json!({ "kind": "promise", "terminal": terminal, "batch": batch, "trace": trace, "amount": minor })
+        }
         Told::Claim(terminal, batch, trace, claim) => {
             let claim = format!("{claim:?}");
             json!({ "kind": "claim", "terminal": terminal, "batch": batch, "trace": trace, "claim": claim })

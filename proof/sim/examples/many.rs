@@ -33,6 +33,7 @@ fn seeds(words: &[String]) -> anyhow::Result<bool> {
         many.transactions as f64 / seconds,
         many.combined_hash
     );
+    many.slips.iter().for_each(|(title, count)| println!("{count:>9} {title}"));
     Ok(many.violations == 0)
 }
 

@@ -3,9 +3,16 @@
 //! It is fed only with frames on the wire (read by its own [`crate::eye`]), receipts handed out, what terminals claim of their
 //! transactions, and the bank's statement. It shares no code with the product.
 
+mod promises;
+mod tips;
+
+pub use promises::OfflineTerms;
+
 use crate::eye::{self, Seen};
 use crate::store::StatementLine;
+use promises::Promises;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tips::Tips;
 
 /// A broken invariant, named as in the security anchors (M1, M2 …).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +58,28 @@ pub enum Kind {
     CompletionNotice,
     /// Gives a completion back.
     CompletionVoid,
+    /// Takes money that a card has promised already.
+    OfflineSale,
+    /// Takes a tip on top of a sale.
+    Tip,
 }
 
 impl Kind {
     /// What it does to the cardholder's account: -1 takes, 1 gives back.
     fn sign(self) -> i64 {
         match self {
-            Kind::Sale | Kind::Hold | Kind::Completion | Kind::CompletionNotice => -1,
+            Kind::Sale
+            | Kind::Hold
+            | Kind::Completion
+            | Kind::CompletionNotice
+            | Kind::OfflineSale
+            | Kind::Tip => -1,
             Kind::Void | Kind::Refund | Kind::HoldVoid | Kind::CompletionVoid => 1,
         }
     }
 
     fn is_notice(self) -> bool {
-        matches!(self, Kind::Refund | Kind::CompletionNotice)
+        matches!(self, Kind::Refund | Kind::CompletionNotice | Kind::OfflineSale | Kind::Tip)
     }
 }
 
@@ -79,6 +95,20 @@ struct Intent {
     claim: Claim,
     receipts: u32,
     tombstone: bool,
+    /// Frames of it that may have reached the host.
+    frames: u32,
+}
+
+impl Intent {
+    fn new(kind: Kind, amount_minor: u64) -> Self {
+        Self { kind, amount_minor, claim: Claim::Open, receipts: 0, tombstone: false, frames: 0 }
+    }
+
+    /// Whether a message is this intent's. A sale that never left may become an offline sale under its own trace number.
+    fn is(&self, kind: Kind, amount_minor: u64) -> bool {
+        let unsent = self.frames == 0 && (self.kind, kind) == (Kind::Sale, Kind::OfflineSale);
+        (self.kind == kind || unsent) && self.amount_minor == amount_minor
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -106,6 +136,8 @@ pub struct Auditor {
     ended: BTreeMap<IntentName, IntentName>,
     seen_lines: HashMap<String, u32>,
     lines_read: usize,
+    promises: Promises,
+    tips: Tips,
     violations: Vec<Violation>,
 }
 
@@ -140,7 +172,9 @@ impl Auditor {
         let before = intent.claim;
         intent.claim = claim;
         let allowed = before == Claim::Open || before == claim || (before, claim) == (Claim::Approved, Claim::Reversed);
-        let receipts = intent.receipts;
+        // The slip of an offline sale is out before the host decides.
+        let promised = intent.kind == Kind::OfflineSale && claim == Claim::Open;
+        let receipts = if promised { 0 } else { intent.receipts };
         if !allowed {
             self.report("M8", format!("{name:?} was {before:?} and became {claim:?}"));
         }
@@ -170,6 +204,14 @@ impl Auditor {
         }
     }
 
+    /// The line did not take a frame: surely nobody will ever see it.
+    pub fn frame_never_left(&mut self, seen: &Seen) {
+        let Some(trace) = seen.trace.filter(|_| kind_of(seen).is_some()) else { return };
+        if let Some(intent) = self.intents.get_mut(&(seen.terminal.clone(), seen.batch, trace)) {
+            intent.frames -= 1;
+        }
+    }
+
     fn batch_moves_forward(&mut self, seen: &Seen) {
         let last = self.batches.entry(seen.terminal.clone()).or_insert(seen.batch);
         if seen.is_financial() && seen.batch < *last {
@@ -189,16 +231,26 @@ impl Auditor {
     }
 
     fn note_intent(&mut self, name: IntentName, kind: Kind, seen: &Seen) {
-        let amount_minor = seen.amount_minor.unwrap_or(0);
-        match self.intents.get(&name) {
-            Some(known) if known.kind == kind && known.amount_minor == amount_minor => {}
-            Some(_) => self.report("O1", format!("{name:?} was used for two different messages")),
-            None => {
-                self.open.entry(name.0.clone()).or_default().push(name.clone());
-                let intent = Intent { kind, amount_minor, claim: Claim::Open, receipts: 0, tombstone: false };
-                self.intents.insert(name, intent);
-            }
+        let amount_minor = seen.moved_minor().unwrap_or(0);
+        if kind == Kind::OfflineSale {
+            self.upload_sent(&name);
         }
+        if let (Kind::Tip, Some(original)) = (kind, seen.original) {
+            self.tip_sent(&name, original, seen);
+        }
+        match self.intents.get_mut(&name) {
+            Some(known) if known.is(kind, amount_minor) => {
+                known.kind = kind;
+                known.frames += 1;
+            }
+            Some(_) => self.report("O1", format!("{name:?} was used for two different messages")),
+            None => self.begin(name, Intent { frames: 1, ..Intent::new(kind, amount_minor) }),
+        }
+    }
+
+    fn begin(&mut self, name: IntentName, intent: Intent) {
+        self.open.entry(name.0.clone()).or_default().push(name.clone());
+        self.intents.insert(name, intent);
     }
 
     /// The host answers a reversal: 25 means that it does not know the original and must refuse it for ever.
@@ -264,6 +316,10 @@ impl Auditor {
             "expiry" => self.expires(name, line, now_ms),
             "completion" => {
                 self.within_bound(&name, line);
+                self.booked_forward(name, line);
+            }
+            "adjustment" => {
+                self.tip_booked(&name, line);
                 self.booked_forward(name, line);
             }
             "sale" | "void" | "refund" => self.booked_forward(name, line),
@@ -431,6 +487,8 @@ fn kind_of(seen: &Seen) -> Option<Kind> {
         ("0200", "20") => Some(Kind::Completion),
         ("0200", "21") => Some(Kind::CompletionVoid),
         ("0220", "24") => Some(Kind::CompletionNotice),
+        ("0200", eye::OFFLINE_SALE) => Some(Kind::OfflineSale),
+        ("0220", eye::TIP) => Some(Kind::Tip),
         _ => None,
     }
 }
@@ -443,7 +501,7 @@ fn intent_name<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<IntentNa
 mod tests {
     use super::*;
 
-    fn line(id: &str, card: i64) -> StatementLine {
+    pub(super) fn line(id: &str, card: i64) -> StatementLine {
         let legs = vec![
             ("card/aa".to_owned(), card),
             ("merchant/1/payable".to_owned(), -card),
@@ -456,22 +514,11 @@ mod tests {
     fn auditor_with_sale() -> (Auditor, IntentName) {
         let mut auditor = Auditor::default();
         let name = ("12345678".to_owned(), 7, 2);
-        let seen = Seen {
-            mti: "0200".to_owned(),
-            processing_code: Some("000000".to_owned()),
-            amount_minor: Some(500),
-            trace: Some(2),
-            reference: None,
-            response_code: None,
-            terminal: name.0.clone(),
-            kind: "22".to_owned(),
-            batch: 7,
-        };
-        auditor.note_intent(name.clone(), Kind::Sale, &seen);
+        auditor.note_intent(name.clone(), Kind::Sale, &seen("0200", "22", 2, 500));
         (auditor, name)
     }
 
-    fn found(auditor: &Auditor) -> Vec<&'static str> {
+    pub(super) fn found(auditor: &Auditor) -> Vec<&'static str> {
         auditor.violations().iter().map(|violation| violation.invariant).collect()
     }
 
@@ -485,7 +532,7 @@ mod tests {
         assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
     }
 
-    fn seen(mti: &str, kind: &str, trace: u32, minor: u64) -> Seen {
+    pub(super) fn seen(mti: &str, kind: &str, trace: u32, minor: u64) -> Seen {
         Seen {
             mti: mti.to_owned(),
             processing_code: None,
@@ -496,6 +543,12 @@ mod tests {
             terminal: "12345678".to_owned(),
             kind: kind.to_owned(),
             batch: 7,
+            tip_minor: None,
+            original: None,
+            counter: None,
+            instalments: None,
+            is_qr: false,
+            payment_code: None,
         }
     }
 

@@ -53,6 +53,32 @@ canaries! {
     OutcomeLies "none" "A cash register that is told approved where the till said declined.";
     PrintsDeclined "none" "A receipt for the sale after the one it names.";
     HastyPed "none" "A PED that puts a newer master key in the present one's place at once.";
+    // Sales without the host, and tips.
+    OfflineUnbounded "none" "A till that knows no limits of what it sells without the host.";
+    OfflineForgotten "terminal-crash,loss" "A till that forgets in a restart what it sold without the host.";
+    OfflineNeverLeaves "none" "A link that drops every upload of an offline sale.";
+    OfflineDropped "none" "A PED that reads one upload's approval in ten as a refusal.";
+    OfflineRenumbered "loss" "A till that takes a new trace number when it uploads an offline sale again.";
+    OfflineNotPosted "none" "An offline sale that is taken and not booked.";
+    OfflineDoubled "none" "An offline sale that is booked twice.";
+    CertificateTwice "terminal-crash" "A till that uploads online sales as offline ones, and a disk that takes a card's counter twice.";
+    TipNotPosted "none" "A tip that is taken and not booked.";
+    TipDoubled "none" "A tip that is booked twice.";
+    TipMovesSale "none" "A tip that books the whole new total once more.";
+    TipOnOtherSale "none" "A tip that is added to the sale before.";
+    TipTotalOff "none" "A PED that sends a tip whose total is a cent more.";
+    // Payments by QR code, and instalments.
+    QrSaleNotPosted "none" "A QR sale that is approved and not booked.";
+    QrVoidNotPosted "none" "A QR void that is approved and not booked.";
+    QrRefundDoubled "none" "A QR refund that is booked twice.";
+    QrPaidAndReversed "none" "A disk on which an order can be paid behind the reversal that closed it.";
+    QrCodePaysTwice "none" "A disk on which a buyer's code can pay twice.";
+    QrPaidByQuery "none" "A host that books an order again when a query learns that it is paid.";
+    QrShownOff "none" "A till that shows an order with a cent more than the buyer's phone.";
+    QrAwaitedTakenForPaid "none" "A PED that reads an answer to wait for the buyer as an approval.";
+    QrOtherWallet "none" "A QR sale that debits the wallet before.";
+    InstalmentNotPosted "none" "A sale in instalments that is approved and not booked.";
+    InstalmentVoidTurned "none" "The void of a sale in instalments that books the whole once more.";
     // The host's rows.
     SaleNotPosted "none" "A sale that is approved and not booked.";
     VoidNotPosted "none" "A void that is approved and not booked.";

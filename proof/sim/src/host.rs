@@ -46,7 +46,7 @@ impl HostKind for Kind {
     }
 
     fn rows(&self, record: &Record) -> Vec<Row> {
-        self.plant.host_rows(acquirer::rows(record))
+        self.plant.host_rows(record, acquirer::rows(record))
     }
 
     fn is_snapshot(&self, record: &Record) -> bool {

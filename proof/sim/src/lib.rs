@@ -65,6 +65,8 @@ pub struct Report {
     pub holds_fallen: u64,
     /// Operations by how they ended.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// First slips by what stands on them.
+    pub slips: BTreeMap<&'static str, u64>,
 }
 
 /// Runs one seed to its end.
@@ -88,6 +90,7 @@ fn report(plan: &Plan, world: &world::World) -> Report {
         master_keys_replaced: world.master_keys_replaced,
         holds_fallen: world.auditor.holds_fallen(),
         outcomes: world.outcomes.clone(),
+        slips: world.slips_by_title.clone(),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Many {
     pub transactions: u64,
     /// Events handled; second runs are not counted.
     pub events: u64,
+    /// First slips by what stands on them, of all seeds.
+    pub slips: BTreeMap<&'static str, u64>,
     /// Violations of all seeds.
     pub violations: u64,
     /// Reports of seeds with violations, in order of seeds.
@@ -99,6 +101,7 @@ impl Sweep<'_> {
                 master_keys_replaced: 0,
                 holds_fallen: 0,
                 outcomes: BTreeMap::new(),
+                slips: BTreeMap::new(),
             })
         })
     }
@@ -112,6 +115,9 @@ impl Sweep<'_> {
             many.transactions += report.transactions_begun;
             many.events += report.events;
             many.violations += report.violations.len() as u64;
+            for (title, count) in &report.slips {
+                *many.slips.entry(*title).or_default() += count;
+            }
             hash.update(report.event_hash.as_bytes());
             if !report.violations.is_empty() {
                 many.failures.push(report);

@@ -1,6 +1,9 @@
 //! What each planted bug does, at the boundary of the machine that it is planted in. Nothing of it is in the product.
 
+mod kinds;
+
 use crate::canary::Canary;
+use acquirer::Record as HostRecord;
 use machine::store::{Leg, Row};
 use pedlink::{PedCommand, PedReply};
 use std::cell::Cell;
@@ -17,6 +20,9 @@ const ROLLED_BACK: usize = 5;
 pub struct Plant {
     canary: Option<Canary>,
     last_card: std::cell::RefCell<Option<machine::store::AccountName>>,
+    last_capture: std::cell::RefCell<Option<machine::store::AccountName>>,
+    /// Whether the message that is made or under way is the upload of an offline sale.
+    uploads: Cell<bool>,
     count: Cell<u64>,
 }
 
@@ -41,6 +47,8 @@ impl Plant {
             Some(Canary::IntentCancelled) => cancel_open_intent(&mut records),
             Some(Canary::NoticeForgotten) => records.iter_mut().for_each(forget_notice),
             Some(Canary::RollsBack) => records.truncate(records.len().saturating_sub(ROLLED_BACK).max(1)),
+            Some(Canary::OfflineForgotten) => records.retain(kinds::forget_offline_sale),
+            Some(Canary::CertificateTwice) => kinds::present_certificate_again(&mut records),
             Some(Canary::KeepsHalf) => records.truncate(records.len().div_ceil(2)),
             _ => {}
         }
@@ -76,7 +84,11 @@ impl Plant {
         if self.is(Canary::MisreadDecline) && !approved {
             summary.response_code = Some(ResponseCode::APPROVED);
         }
-        if self.is(Canary::MisreadApproval) && approved && self.every(MISREAD) {
+        if self.is(Canary::QrAwaitedTakenForPaid) && summary.response_code == Some(ResponseCode::IN_PROGRESS) {
+            summary.response_code = Some(ResponseCode::APPROVED);
+        }
+        let misread = self.is(Canary::MisreadApproval) || (self.is(Canary::OfflineDropped) && self.uploads.get());
+        if misread && approved && self.every(MISREAD) {
             summary.response_code = Some(ResponseCode::DO_NOT_HONOUR);
         }
         reply
@@ -110,6 +122,12 @@ impl Plant {
             {
                 outcome.status = till::OutcomeStatus::Approved;
             }
+            till::Effect::Show(till::Screen::AwaitingPayer { amount, .. }) if self.is(Canary::QrShownOff) => {
+                *amount = shifted(*amount, 1);
+            }
+            till::Effect::Exchange { .. } if self.is(Canary::OfflineNeverLeaves) && self.uploads.get() => {
+                return Vec::new();
+            }
             till::Effect::Exchange { frame, .. } if self.is(Canary::ReversalNeverLeaves) => {
                 let is_reversal = frame.expose().get(13..15) == Some(&[0x04, 0x00]);
                 if is_reversal {
@@ -132,6 +150,7 @@ impl Plant {
     }
 
     fn complete_frame(&self, template: &mut pedlink::FrameTemplate) {
+        self.uploads.set(template.mti == "0200" && template.private_60.starts_with("36"));
         let shift = |template: &mut pedlink::FrameTemplate, by| {
             template.amount = template.amount.map(|amount| shifted(amount, by));
         };
@@ -141,6 +160,10 @@ impl Plant {
                 shift(template, 1);
             }
             (Some(Canary::RefundAmountOff), "0220", "25") => shift(template, -1),
+            (Some(Canary::TipTotalOff), "0220", "34") => shift(template, 1),
+            (Some(Canary::OfflineRenumbered), "0200", "36") if self.every(2) => {
+                template.stan = template.stan.map(|stan| Stan::new(stan.number() + 1).unwrap_or(stan));
+            }
             (Some(Canary::ReversalOfPrevious), "0400", _) => {
                 template.stan = template.stan.map(|stan| Stan::new(stan.number() - 1).unwrap_or(stan));
             }
@@ -154,8 +177,13 @@ impl Plant {
     }
 
     /// The rows that go with a record of the host.
-    pub fn host_rows(&self, mut rows: Vec<Row>) -> Vec<Row> {
+    pub fn host_rows(&self, record: &HostRecord, rows: Vec<Row>) -> Vec<Row> {
         let Some(canary) = self.canary else { return rows };
+        let mut rows = match record {
+            HostRecord::Decided(decision) => self.decision_rows(decision, rows),
+            HostRecord::OrderPaid { payment, .. } => self.payment_rows(payment, rows),
+            _ => rows,
+        };
         let verb = rows.iter().find_map(|row| match row {
             Row::Posting { id, .. } => id.split('/').next().map(str::to_owned),
             _ => None,

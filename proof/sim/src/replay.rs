@@ -28,6 +28,8 @@ pub enum Told {
     Posting(StatementLine),
     /// A first receipt of an approved payment is handed out: terminal, batch, trace.
     Receipt(String, u32, u32),
+    /// A slip is handed out for a sale that the host has not heard of: terminal, batch, trace, minor units.
+    Promise(String, u32, u32, u64),
     /// What a terminal says in the end of one of its transactions: terminal, batch, trace.
     Claim(String, u32, u32, Claim),
     /// Anything else, in words.
@@ -46,6 +48,9 @@ impl Told {
                 format!("booked {}: {}", line.id, legs.join(", "))
             }
             Told::Receipt(terminal, batch, trace) => format!("receipt {terminal}/{batch}/{trace}"),
+            Told::Promise(terminal, batch, trace, minor) => {
+                format!("slip of an offline sale {terminal}/{batch}/{trace} of {minor}")
+            }
             Told::Claim(terminal, batch, trace, claim) => format!("{terminal}/{batch}/{trace} ends as {claim:?}"),
             Told::Note(text) => text.clone(),
         }

@@ -147,6 +147,14 @@ impl SimulatedStore {
         self.chains.get(&machine).map_or(0, |chain| chain.dropped + chain.frames.len())
     }
 
+    /// The number of the next record of a machine that does not keep its journal in memory.
+    pub fn next_sequence(&mut self, machine: MachineId) -> Result<u64, StoreFault> {
+        match &self.beneath {
+            Some(node) => Ok(node.borrow_mut().load(machine)?.last_sequence + 1),
+            None => Ok(u64::try_from(self.length(machine)).expect("a count") + 1),
+        }
+    }
+
     /// A planted bug: a disk that called the last record durable and did not keep it.
     pub fn forget_last(&mut self, machine: MachineId) {
         let Some(chain) = self.chains.get_mut(&machine) else { return };
@@ -226,13 +234,22 @@ impl SimulatedStore {
         self.guard_failure(append).map(Outcome::GuardFailed)
     }
 
+    /// Whether a planted bug lets a key of this space be taken twice.
+    fn overlooks(&self, space: &str) -> bool {
+        match self.canary {
+            Some(Canary::ForgetfulHost | Canary::TakenUnnoticed) => true,
+            Some(Canary::CertificateTwice) => space == issuer::SPACE_ATC,
+            Some(Canary::QrPaidAndReversed) => space == acquirer::SPACE_ORDER_END,
+            Some(Canary::QrCodePaysTwice) => space == issuer::wallet::SPACE_PAYMENT_CODE_USED,
+            _ => false,
+        }
+    }
+
     fn guard_failure(&self, append: &Append) -> Option<GuardFailure> {
         let mut moved: Vec<(&AccountName, Currency, i64)> = Vec::new();
         for row in &append.rows {
             match row {
-                Row::Unique { space, key, .. }
-                    if !matches!(self.canary, Some(Canary::ForgetfulHost | Canary::TakenUnnoticed)) =>
-                {
+                Row::Unique { space, key, .. } if !self.overlooks(space) => {
                     if let Some(value) = self.keys.get(space).and_then(|keys| keys.get(key)) {
                         return Some(GuardFailure::Taken { space, key: key.clone(), value: value.clone() });
                     }

@@ -1,7 +1,9 @@
 //! The world of one run: terminals, hosts, the network between them, shoppers, and power that fails.
 
+mod buyers;
 mod hosts;
 mod network;
+mod offline_sales;
 mod outcomes;
 mod rotation;
 mod script;
@@ -69,6 +71,7 @@ enum Happening {
     HostWritten { host: usize, life: u64, done: WorkDone },
     HostAnswer { host: usize, life: u64, address: Address, event: acquirer::Event },
     HostRestart { host: usize },
+    BuyerPays(buyers::Paying),
     KeyRotation { index: usize },
     MasterKeyConfirmed { index: usize, order: u64 },
 }
@@ -82,6 +85,8 @@ struct KeyOrder {
 #[derive(Clone)]
 struct Refundable {
     stan: Stan,
+    /// What the slip of a QR payment names it by.
+    voucher_code: Option<String>,
     rrn: Rrn,
     amount: Amount,
     date: LocalDate,
@@ -153,6 +158,7 @@ pub(crate) struct World {
     /// Totals on the terminals' settlement slips: debits and credits, minor units.
     pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
+    buyers: Option<buyers::Buyers>,
     /// What is done instead of what shoppers would do.
     script: Option<Script>,
     listener: Option<Listener>,
@@ -161,6 +167,8 @@ pub(crate) struct World {
     statement_lines_read: usize,
     pub(crate) events: u64,
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    /// First slips by what stands on them.
+    pub(crate) slips_by_title: BTreeMap<&'static str, u64>,
 }
 
 impl World {
@@ -224,6 +232,7 @@ impl World {
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
             slips: BTreeMap::new(),
             history: Sha256::new(),
+            buyers: None,
             script,
             listener: None,
             stops_at: Until::End,
@@ -231,6 +240,7 @@ impl World {
             statement_lines_read: 0,
             events: 0,
             outcomes: BTreeMap::new(),
+            slips_by_title: BTreeMap::new(),
         };
         let terminals = if world.script.is_some() { 1 } else { random.between(2, 8) };
         world.set_up(&vault, terminals, &mut random)?;
@@ -427,6 +437,7 @@ impl World {
             }
             Happening::KeyRotation { index } => self.rotate_keys(index),
             Happening::MasterKeyConfirmed { index, order } => self.master_key_confirmed(index, order),
+            Happening::BuyerPays(paying) => self.buyer_pays(&paying),
             Happening::HostRestart { host } => self.host_restarts(host),
         }
     }
@@ -457,7 +468,11 @@ impl World {
 
 /// What the hosts of a world are told.
 fn host_config(plan: &Plan, scripted: bool) -> anyhow::Result<HostConfig> {
-    let mut config = HostConfig::new(InstitutionId::parse("48020000")?, test_parameters());
+    let mut parameters = test_parameters();
+    if !scripted {
+        offline_sales::take_unproved(&mut parameters);
+    }
+    let mut config = HostConfig::new(InstitutionId::parse("48020000")?, parameters);
     let policy = &mut config.policies.standard;
     match plan.canary {
         Some(Canary::LooseBound) => policy.completion_percent = LOOSE_PERCENT,

@@ -37,7 +37,7 @@ mod transaction;
 mod wire;
 mod words;
 
-pub use config::{Config, ReceiptOptions, Suite, Timeouts};
+pub use config::{Config, OfflineLimits, ReceiptOptions, Suite, Timeouts};
 pub use iso8583::unionpay::{ContactlessParameter, DownloadSet, TerminalParameters, TipMode};
 pub use machine::{Status, Till};
 pub use management::{Management, Signature, SignatureStatus};

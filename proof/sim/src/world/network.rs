@@ -16,18 +16,23 @@ impl World {
         (0..sent).filter(|_| self.faults.loss == 0 || !self.network.chance(self.faults.loss)).count()
     }
 
+    /// Number of the card that the PED has powered, as long as it is the same one.
+    pub(super) fn card_number(&self, index: usize) -> Option<u64> {
+        let first_card = (u64::try_from(index).expect("few terminals") + 1) * WALLETS;
+        self.terminals[index].card_read.map(|wallet| first_card + u64::try_from(wallet).expect("few wallets"))
+    }
+
     pub(super) fn send_request(&mut self, index: usize, life: u64, exchange: u64, frame: &[u8]) {
         let frame = &frame[2..];
         self.note("request", frame);
         self.sync_claims(index);
         let seen = eye::read(frame);
         self.auditor.frame_sent(seen.as_ref());
-        let terminal = &self.terminals[index];
-        let first_card = (u64::try_from(index).expect("few terminals") + 1) * WALLETS;
-        let card = terminal.card_read.map(|wallet| first_card + u64::try_from(wallet).expect("few wallets"));
-        let finding = seen.and_then(|seen| self.witness.frame_sent(&seen, card, terminal.typed_wrong));
+        let (card, typed_wrong) = (self.card_number(index), self.terminals[index].typed_wrong);
+        let finding = seen.as_ref().and_then(|seen| self.witness.frame_sent(seen, card, typed_wrong));
         self.hear(finding);
         if self.faults.refused > 0 && self.network.chance(self.faults.refused) {
+            seen.iter().for_each(|seen| self.auditor.frame_never_left(seen));
             return self.schedule.after(50, Happening::LineFails { index, life, exchange, sent_any: false });
         }
         let copies = match self.script.as_mut().and_then(|script| script.requests.pop_front()) {
@@ -67,7 +72,8 @@ impl World {
         self.note("response", frame);
         if let Some(seen) = eye::read(frame) {
             self.auditor.reversal_answered(&seen);
-            self.witness.frame_answered(&seen);
+            let finding = self.witness.frame_answered(&seen);
+            self.hear(finding);
         }
         let Some((index, life, exchange)) = self.connections.remove(&connection) else { return };
         let length = u16::try_from(frame.len()).expect("a bounded frame").to_be_bytes();

@@ -1,5 +1,6 @@
 //! What slips and outcomes say, and what a cashier remembers of them.
 
+use super::offline_sales::OFFLINE_WALLET;
 use super::{Authorised, Refundable, World};
 use crate::auditor::Claim;
 use crate::replay::Told;
@@ -10,11 +11,15 @@ use types::Stan;
 const REFUNDABLE_MAX: usize = 40;
 /// Pre-authorisations remembered for their end, for each terminal.
 const AUTHORISATIONS_MAX: usize = 20;
+/// How QR payments are counted that the buyer scanned.
+const ORDERS: &str = "扫码消费 of them orders";
+/// What stands on the slip of a sale that the host was not asked about.
+const OFFLINE_SLIP: &str = "OFFLINE SALE";
 /// Chance in millionths that a cashier gives up what could not be ended.
 const GIVEN_UP: u32 = 300_000;
 
 impl World {
-    pub(super) fn slip_printed(&mut self, receipt: &till::Receipt) {
+    pub(super) fn slip_printed(&mut self, index: usize, receipt: &till::Receipt) {
         if let till::Receipt::Settlement(slip) = receipt {
             self.settlement_printed(slip);
         }
@@ -25,9 +30,16 @@ impl World {
         let name = (slip.terminal.text().to_owned(), slip.batch.parse().unwrap_or(0), slip.stan.number());
         self.read_statement();
         self.note("receipt", format!("{name:?}").as_bytes());
+        *self.slips_by_title.entry(slip.title).or_default() += 1;
+        // A tip's slip has the new total; what it is about is the part that is the tip.
+        let amount_minor = slip.tip.unwrap_or(slip.amount).minor();
+        if slip.title.contains(OFFLINE_SLIP) {
+            self.tell(Told::Promise(name.0.clone(), name.1, name.2, amount_minor));
+            return self.offline_slip(index, &name, amount_minor);
+        }
         self.tell(Told::Receipt(name.0.clone(), name.1, name.2));
         self.auditor.receipt(&name);
-        let finding = self.witness.receipt(&name, slip.amount.minor());
+        let finding = self.witness.receipt(&name, amount_minor);
         self.hear(finding);
     }
 
@@ -47,7 +59,11 @@ impl World {
             format!("{index} {:?} {:?} {:?}", outcome.operation, outcome.status, outcome.stan).as_bytes(),
         );
         self.outcome_heard(index, outcome);
-        let sells = [Operation::Sale, Operation::QrSale, Operation::QrOrder].contains(&outcome.operation);
+        if (outcome.operation, outcome.status) == (Operation::QrOrder, OutcomeStatus::Approved) {
+            *self.slips_by_title.entry(ORDERS).or_default() += 1;
+        }
+        let sells = [Operation::Sale, Operation::Instalment, Operation::OfflineUpload, Operation::QrSale, Operation::QrOrder];
+        let sells = sells.contains(&outcome.operation);
         if sells && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
         }
@@ -65,14 +81,25 @@ impl World {
                 list.insert(0, (stan, self.terminals[index].in_reader));
             }
         }
-        if outcome.operation != Operation::Reversal {
+        // Nobody stands there and waits for the end of a reversal or an upload.
+        if !matches!(outcome.operation, Operation::Reversal | Operation::OfflineUpload) {
             let delay = self.shoppers.between(1_000, 15_000);
             self.plan_shopper(index, delay);
         }
     }
 
     fn outcome_heard(&mut self, index: usize, outcome: &TransactionOutcome) {
-        let moves_money = matches!(outcome.operation, Operation::Sale | Operation::Void | Operation::Refund);
+        let moves_money = matches!(
+            outcome.operation,
+            Operation::Sale
+                | Operation::Void
+                | Operation::Refund
+                | Operation::TipAdjustment
+                | Operation::Instalment
+                | Operation::OfflineUpload
+                | Operation::QrSale
+                | Operation::QrOrder
+        );
         let (Some(stan), Some(batch)) = (outcome.stan, outcome.batch) else { return };
         if moves_money && outcome.status == OutcomeStatus::Approved {
             self.read_statement();
@@ -86,8 +113,10 @@ impl World {
         let till = self.terminals[index].till();
         let found = outcome.stan.and_then(|stan| till.and_then(|till| till.find(stan)));
         let (Some(rrn), Some(amount), Some(transaction)) = (outcome.rrn, outcome.amount, found) else { return };
-        let wallet = self.terminals[index].in_reader;
-        let sale = Refundable { stan: transaction.stan, rrn, amount, date: transaction.at.date, wallet };
+        let sold_offline = transaction.kind.is_paid_offline();
+        let wallet = if sold_offline { OFFLINE_WALLET } else { self.terminals[index].in_reader };
+        let voucher_code = outcome.voucher_code.clone();
+        let sale = Refundable { stan: transaction.stan, voucher_code, rrn, amount, date: transaction.at.date, wallet };
         let list = &mut self.refundable[index];
         if list.len() >= REFUNDABLE_MAX {
             list.remove(0);

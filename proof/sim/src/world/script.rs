@@ -2,7 +2,7 @@
 
 use super::{HEALING_MS_MAX, Plan, World};
 use crate::flows::Act;
-use crate::phone;
+use crate::phone::Phone;
 use crate::sqlite_node::SqliteNode;
 use crate::terminal::Waiting;
 use memory_disk::When;
@@ -166,9 +166,10 @@ impl World {
     /// The buyer opens the phone and shows a code.
     fn scanned_code(&mut self) -> Option<PaymentCode> {
         let wall_ms = self.now().wall_ms;
+        let [phone, ..] = Phone::all();
         let script = self.script.as_mut()?;
         script.codes_given += 1;
-        let given = phone::give_code(&mut self.store, script.codes_given, wall_ms);
+        let given = phone.give_code(&mut self.store, script.codes_given, wall_ms);
         if given.is_err() {
             self.cut_hosts();
         }
@@ -178,12 +179,13 @@ impl World {
     /// The till waits for the buyer, who looks at the phone or at the screen.
     pub(super) fn screen_shown(&mut self, screen: &till::Screen) {
         let till::Screen::AwaitingPayer { code, .. } = screen else { return };
+        let [phone, ..] = Phone::all();
         let wall_ms = self.now().wall_ms;
         let Some(script) = &mut self.script else { return };
         script.waits += 1;
         let Some(code) = code.or(script.scanned).filter(|_| script.pays_at == Some(script.waits)) else { return };
         // Without power on the host's disk the phone says that it did not work.
-        if self.hosts.iter().any(|host| host.up) && phone::pay(&mut self.store, &code, wall_ms).is_err() {
+        if self.hosts.iter().any(|host| host.up) && phone.pay(&mut self.store, &code, wall_ms).is_err() {
             self.cut_hosts();
         }
     }

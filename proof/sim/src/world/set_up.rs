@@ -1,10 +1,11 @@
 //! What is there before the first shopper: terminals enrolled, cards made and loaded.
 
+use super::offline_sales::{self, OFFLINE_NUMBER};
 use super::{WALLETS, World, is_unsealed, make_master_key};
 use crate::canary::Canary;
 use crate::host::load_card;
 use crate::lab::TestIssuer;
-use crate::phone;
+use crate::phone::Phone;
 use crate::random::Random;
 use crate::store::SimulatedStore;
 use crate::terminal::{Terminal, Wallet, numbered};
@@ -37,12 +38,16 @@ impl World {
         let mut seed = [0; 32];
         random.fill(&mut seed);
         let mut lab = TestIssuer::set_up(&mut administration, vault.envelope(), &seed)?;
+        if self.script.is_none() {
+            self.open_wallets(usize::try_from(terminals)?)?;
+        }
         for number in 1..=terminals {
             self.enrol(&mut administration, number)?;
             let wallets = self.wallets(&mut administration, &mut lab, number, random)?;
             let peer = self.peers[self.peers.len() - 1];
             let mut till = till::Config::new(peer.terminal, peer.merchant, "SIMULATED SHOP");
             till.duplicate_window_ms = 0;
+            till.offline = offline_sales::limits(self.plan.seed, self.plan.canary);
             // A copied device: the host lets one of the two sign in.
             till.serial = (self.has_copied_serial() && number <= 2).then(|| COPIED_SERIAL.to_owned());
             let mut ped = PedConfig::attended(peer.terminal, peer.merchant);
@@ -51,7 +56,8 @@ impl World {
             let ped_keys = vault.speaks_to(Caller::Ped);
             let mut made = Terminal::new(till, ped, ped_keys, wallets, self.plan.canary, is_unsealed(&self.plan));
             if self.script.is_some() {
-                phone::open_wallet(&mut self.store)?;
+                let [phone, ..] = Phone::all();
+                phone.open_wallet(&mut self.store)?;
             }
             if let Some(script) = &self.script {
                 let above = |node| SimulatedStore::default().unsealed(true).above(node);
@@ -118,7 +124,7 @@ impl World {
         terminal: u64,
         random: &mut Random,
     ) -> anyhow::Result<Vec<Wallet>> {
-        let profiles = ["unionpay-sda", "unionpay-sda", "unionpay-debit"];
+        let profiles = ["unionpay-sda", "unionpay-offline", "unionpay-debit"];
         let mut wallets = Vec::new();
         for number in 0..WALLETS {
             let profile =
@@ -130,13 +136,20 @@ impl World {
             let chance = if is_real(self.plan.seed) { REAL_CARD_IN_REAL_WORLDS } else { REAL_CARD };
             if !self.cards.chance(chance) {
                 let applications = &mut personalisation.applications;
-                applications
-                    .iter_mut()
-                    .for_each(|application| application.authentication.method = AuthenticationMethod::None);
+                for application in applications {
+                    application.authentication.method = AuthenticationMethod::None;
+                    if number == OFFLINE_NUMBER {
+                        offline_sales::pays_unproved(application);
+                    }
+                }
             }
             let mut account = profile.account();
             account.pan = personalisation.applications[0].account.pan.duplicate();
-            let money_minor = if number == 0 && terminal == 1 { POOR_CARD_MONEY_MINOR } else { CARD_MONEY_MINOR };
+            let money_minor = match (terminal, number) {
+                (1, 0) => POOR_CARD_MONEY_MINOR,
+                (1, OFFLINE_NUMBER) => offline_sales::POOR_CARD_MONEY_MINOR,
+                _ => CARD_MONEY_MINOR,
+            };
             let is_limited = self.plan.canary != Some(Canary::IssuerWithoutLimit);
             load_card(&mut self.store, lab, keys, &account, usize::try_from(card_number)?, money_minor, is_limited)?;
             let card = card::Card::new(personalisation).map_err(|cause| anyhow::anyhow!("{cause}"))?;

@@ -2,7 +2,7 @@
 
 use super::{Happening, WALLETS, World};
 use crate::terminal::Waiting;
-use till::{CompletionForm, OperatorCommand, TransactionStatus};
+use till::{CompletionForm, OperatorCommand, TransactionKind, TransactionStatus};
 use types::{Amount, Currency, Stan};
 
 /// Chance in millionths that a cashier forgets nothing: a pre-authorisation that was ended once is ended again.
@@ -11,6 +11,18 @@ const ENDED_AGAIN: u32 = 200_000;
 const IMPATIENT: u32 = 20_000;
 /// Chance in millionths that a shopper who voids brings another card than the one that paid.
 const WRONG_CARD: u32 = 100_000;
+/// Chance in millionths that a QR payment is refunded by what its slip says, and not by its reference number.
+const BY_VOUCHER: u32 = 600_000;
+/// Instalments that shoppers ask for; the host does not offer the last one.
+const INSTALMENTS: [u8; 4] = [3, 6, 12, 7];
+/// What is voided by the number of its slip.
+const VOIDED: &[TransactionKind] = &[
+    TransactionKind::Sale,
+    TransactionKind::OfflineSale,
+    TransactionKind::Instalment,
+    TransactionKind::QrSale,
+    TransactionKind::QrOrder,
+];
 /// One world in so many has days on which no shop opens: time passes that no payment fills.
 const HOLIDAY_WORLDS: u64 = 4;
 /// Chance in millionths, with each shopper of such a world, that the shops close behind him.
@@ -101,6 +113,10 @@ impl World {
             26..=33 => self.draw_pre_authorisation(),
             34..=45 => self.draw_end_of_hold(index),
             46..=48 => self.draw_completion_void(index),
+            49..=51 => self.draw_tip(index),
+            52..=54 => self.draw_instalments(index),
+            55..=58 => self.draw_qr_sale(index),
+            59..=60 => self.draw_qr_order(index),
             _ => self.draw_sale(index),
         }
     }
@@ -110,6 +126,13 @@ impl World {
         let minor = self.shoppers.between(1, most);
         self.witness.wished(self.peers[index].terminal.text(), minor);
         OperatorCommand::Sale { amount: Amount::from_minor(minor, Currency::CNY).expect("a small amount") }
+    }
+
+    fn draw_instalments(&mut self, index: usize) -> OperatorCommand {
+        let minor = self.shoppers.between(1, 20_000);
+        self.witness.wished(self.peers[index].terminal.text(), minor);
+        let amount = Amount::from_minor(minor, Currency::CNY).expect("a small amount");
+        OperatorCommand::SellByInstalments { amount, count: *self.shoppers.pick(&INSTALMENTS) }
     }
 
     fn draw_pre_authorisation(&mut self) -> OperatorCommand {
@@ -154,23 +177,34 @@ impl World {
         OperatorCommand::VoidCompletion { stan }
     }
 
+    /// A sale of the open batch that the bank has approved; some are voided already.
+    fn draw_approved(&mut self, index: usize, kinds: &[TransactionKind]) -> Option<(Stan, Amount)> {
+        let till = self.terminals[index].till()?;
+        let fits = |of: &&till::Transaction| kinds.contains(&of.kind) && of.status == TransactionStatus::Approved;
+        let count = till.transactions().iter().filter(fits).count();
+        let place = usize::try_from(self.shoppers.below(u64::try_from(count).ok().filter(|count| *count > 0)?)).ok()?;
+        let sale = till.transactions().iter().filter(fits).nth(place)?;
+        Some((sale.stan, sale.amount))
+    }
+
+    /// Sometimes more than a tip may be, sometimes for a sale that has one: the till must refuse it.
+    fn draw_tip(&mut self, index: usize) -> OperatorCommand {
+        let Some((stan, sold)) = self.draw_approved(index, &[TransactionKind::Sale, TransactionKind::OfflineSale])
+        else {
+            return self.draw_sale(index);
+        };
+        let minor = self.shoppers.between(1, sold.minor() * 22 / 100 + 1);
+        self.witness.wished(self.peers[index].terminal.text(), minor);
+        OperatorCommand::Tip { stan, tip: Amount::from_minor(minor, Currency::CNY).expect("a small amount") }
+    }
+
     fn draw_void(&mut self, index: usize) -> OperatorCommand {
-        let approved: Vec<Stan> = self.terminals[index].till().map_or_else(Vec::new, |till| {
-            let sales = till.transactions().iter().filter(|transaction| {
-                transaction.kind == till::TransactionKind::Sale && transaction.status == TransactionStatus::Approved
-            });
-            sales.map(|transaction| transaction.stan).collect()
-        });
-        if approved.is_empty() {
-            self.draw_sale(index)
-        } else {
-            let stan = *self.shoppers.pick(&approved);
-            let sold = self.refundable[index].iter().rev().find(|sale| sale.stan == stan);
-            if let Some(wallet) = sold.map(|sale| sale.wallet).filter(|_| !self.shoppers.chance(WRONG_CARD)) {
-                self.terminals[index].in_reader = wallet;
-            }
-            OperatorCommand::Void { stan }
+        let Some((stan, _)) = self.draw_approved(index, VOIDED) else { return self.draw_sale(index) };
+        let sold = self.refundable[index].iter().rev().find(|sale| sale.stan == stan);
+        if let Some(wallet) = sold.map(|sale| sale.wallet).filter(|_| !self.shoppers.chance(WRONG_CARD)) {
+            self.terminals[index].in_reader = wallet;
         }
+        OperatorCommand::Void { stan }
     }
 
     fn draw_refund(&mut self, index: usize) -> OperatorCommand {
@@ -181,9 +215,14 @@ impl World {
         // Sometimes more than was paid: the host must refuse it.
         let most = sale.amount.minor() + sale.amount.minor() / 10 + 1;
         let minor = self.shoppers.between(1, most);
-        self.terminals[index].in_reader = sale.wallet;
+        if sale.voucher_code.is_none() {
+            self.terminals[index].in_reader = sale.wallet;
+        }
         self.witness.wished(self.peers[index].terminal.text(), minor);
         let amount = Amount::from_minor(minor, Currency::CNY).expect("a small amount");
-        OperatorCommand::Refund { amount, original_rrn: sale.rrn, original_date: sale.date }
+        match sale.voucher_code.filter(|_| self.shoppers.chance(BY_VOUCHER)) {
+            Some(voucher_code) => OperatorCommand::QrRefund { amount, voucher_code, original_date: sale.date },
+            None => OperatorCommand::Refund { amount, original_rrn: sale.rrn, original_date: sale.date },
+        }
     }
 }

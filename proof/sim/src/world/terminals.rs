@@ -114,9 +114,12 @@ impl World {
         match effect {
             till::Effect::Ped(command) => self.soon(index, life, 1, Waiting::Ped(ped::Event::Till(command))),
             till::Effect::Exchange { exchange, frame, .. } => self.send_request(index, life, exchange, frame.expose()),
-            till::Effect::Show(screen) => self.screen_shown(&screen),
+            till::Effect::Show(screen) => {
+                self.screen_shown(&screen);
+                self.buyer_awaited(index, &screen);
+            }
             till::Effect::Abandon { .. } => {}
-            till::Effect::Print(receipt) => self.slip_printed(&receipt),
+            till::Effect::Print(receipt) => self.slip_printed(index, &receipt),
             till::Effect::Outcome(outcome) => self.outcome(index, &outcome),
         }
     }
