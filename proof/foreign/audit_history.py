@@ -70,25 +70,33 @@ class Auditor:
         self.balances, self.postings = collections.Counter(), set()
         self.captures, self.holds, self.placed, self.expired = collections.Counter(), collections.Counter(), {}, set()
         self.references, self.named, self.adjusts, self.tips = {}, {}, {}, collections.Counter()
+        self.clock_off, self.clock_before, self.jumped = 0, 0, None
         self.counts = collections.Counter()
 
     def say(self, promise, detail):
         self.findings.append(f"{promise}: {detail}")
 
     def hear(self, step):
-        what, now = step["what"], step["at_ms"]
+        what, now = step["what"], self.clock(step["at_ms"])
         self.counts[what["kind"]] += 1
         if what["kind"] in ("request", "response"):
             message = read(bytes.fromhex(what["frame"]))
             getattr(self, what["kind"])(message)
         elif what["kind"] == "posting":
             self.posting(what["id"], what["legs"], now)
+        elif what["kind"] == "host-clock":
+            self.clock_before, self.clock_off, self.jumped = self.clock_off, what["off_ms"], step["at_ms"]
         elif what["kind"] == "promise":
             self.promise(self.name(what), what["amount"])
         elif what["kind"] == "receipt":
             self.receipt(self.name(what))
         elif what["kind"] == "claim":
             self.intents[self.name(what)].claim = what["claim"]
+
+    def clock(self, at_ms):
+        """What the hosts' clock said when what is booked now was decided: earliest and latest, for it may just have jumped."""
+        before = self.clock_before if self.jumped is not None and at_ms < self.jumped + 5_000 else self.clock_off
+        return at_ms + min(before, self.clock_off), at_ms + max(before, self.clock_off)
 
     @staticmethod
     def name(what):
@@ -164,11 +172,11 @@ class Auditor:
     def book(self, verb, name, intent, identity, legs, card, now):
         held = next((account.split("/")[1:] for account, _ in legs if account.startswith("hold/")), None)
         held = held and (held[0], int(held[1]), int(held[2]))
-        if verb == "hold":
-            self.placed[name] = now
+        if verb in ("hold", "rehold"):
+            self.placed[held] = now
         if verb == "expiry":
             self.expired.add(name)
-            if now - self.placed.get(name, now) < AUTHORISATION_MS:
+            if now[1] - self.placed.get(name, now)[0] < AUTHORISATION_MS:
                 self.say("H3", f"{identity} came too early")
             return
         if held and self.balances["hold/" + "/".join(self.texts(held))] not in (0, self.intents[held].amount):

@@ -258,12 +258,13 @@ fn report_json(report: &Report) -> Value {
         "master_keys_replaced": report.master_keys_replaced,
         "holds_fallen": report.holds_fallen,
         "outcomes": report.outcomes,
+        "slips": report.slips,
     })
 }
 
 fn print_report(report: &Report) {
     report.violations.iter().for_each(|found| println!("VIOLATION {}: {}", found.invariant, found.detail));
-    println!("{} events, outcomes {:?}", report.events, report.outcomes);
+    println!("{} events, outcomes {:?}, slips {:?}", report.events, report.outcomes, report.slips);
     println!("{} violations, event hash {}", report.violations.len(), report.event_hash);
 }
 
@@ -320,6 +321,7 @@ fn step_json(step: &Step) -> Value {
         Told::Promise(terminal, batch, trace, minor) => {
             json!({ "kind": "promise", "terminal": terminal, "batch": batch, "trace": trace, "amount": minor })
         }
+        Told::HostClock(off_ms) => json!({ "kind": "host-clock", "off_ms": off_ms }),
         Told::Claim(terminal, batch, trace, claim) => {
             let claim = format!("{claim:?}");
             json!({ "kind": "claim", "terminal": terminal, "batch": batch, "trace": trace, "claim": claim })

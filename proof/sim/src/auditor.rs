@@ -68,12 +68,7 @@ impl Kind {
     /// What it does to the cardholder's account: -1 takes, 1 gives back.
     fn sign(self) -> i64 {
         match self {
-            Kind::Sale
-            | Kind::Hold
-            | Kind::Completion
-            | Kind::CompletionNotice
-            | Kind::OfflineSale
-            | Kind::Tip => -1,
+            Kind::Sale | Kind::Hold | Kind::Completion | Kind::CompletionNotice | Kind::OfflineSale | Kind::Tip => -1,
             Kind::Void | Kind::Refund | Kind::HoldVoid | Kind::CompletionVoid => 1,
         }
     }
@@ -111,6 +106,21 @@ impl Intent {
     }
 }
 
+/// What the hosts' clock said at about the time at which something was decided, in milliseconds. Between two readings if it jumped then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The earlier.
+    pub earliest_ms: u64,
+    /// The later.
+    pub latest_ms: u64,
+}
+
+impl From<u64> for Reading {
+    fn from(wall_ms: u64) -> Self {
+        Self { earliest_ms: wall_ms, latest_ms: wall_ms }
+    }
+}
+
 #[derive(Debug, Default, Clone)]
 struct Booked {
     forward: u32,
@@ -128,8 +138,8 @@ pub struct Auditor {
     captures: HashMap<String, i64>,
     /// What each pre-authorisation holds.
     holds: BTreeMap<IntentName, i64>,
-    /// When the bank's statement first showed each hold, in virtual milliseconds.
-    placed_ms: BTreeMap<IntentName, u64>,
+    /// When each hold was placed, at the latest again, by the hosts' clock.
+    placed: BTreeMap<IntentName, Reading>,
     /// Holds that fell because their time was over.
     expired: BTreeSet<IntentName>,
     /// Which pre-authorisation an intent ended.
@@ -280,19 +290,20 @@ impl Auditor {
         }
     }
 
-    /// Reads what is new on the bank's statement at this virtual time.
-    pub fn read_statement(&mut self, statement: &[StatementLine], now_ms: u64) {
+    /// Reads what is new on the bank's statement, and what the hosts' clock says.
+    pub fn read_statement(&mut self, statement: &[StatementLine], now: impl Into<Reading>) {
+        let now = now.into();
         if statement.len() < self.lines_read {
             let lost = self.lines_read - statement.len();
             self.report("O2", format!("{lost} postings are no longer on the bank's statement"));
         }
         for line in statement.get(self.lines_read..).unwrap_or_default() {
-            self.read_line(line, now_ms);
+            self.read_line(line, now);
         }
         self.lines_read = statement.len();
     }
 
-    fn read_line(&mut self, line: &StatementLine, now_ms: u64) {
+    fn read_line(&mut self, line: &StatementLine, now: Reading) {
         let times = self.seen_lines.entry(line.id.clone()).or_default();
         *times += 1;
         if *times > 1 {
@@ -306,14 +317,11 @@ impl Auditor {
         let verb = parts.next().unwrap_or_default();
         let name = intent_name(&mut parts);
         let Some(name) = name else { return };
-        self.read_hold(verb, &name, line);
+        self.read_hold(verb, &name, line, now);
         let ends_itself = self.intents.get(&name).is_none_or(|intent| intent.kind == Kind::HoldVoid);
         match verb {
-            "hold" => {
-                self.placed_ms.entry(name.clone()).or_insert(now_ms);
-                self.booked_forward(name, line);
-            }
-            "expiry" => self.expires(name, line, now_ms),
+            "hold" => self.booked_forward(name, line),
+            "expiry" => self.expires(name, line, now),
             "completion" => {
                 self.within_bound(&name, line);
                 self.booked_forward(name, line);
@@ -344,7 +352,7 @@ impl Auditor {
     }
 
     /// H1: a hold stands whole or not at all; it is placed once and ended once.
-    fn read_hold(&mut self, verb: &str, by: &IntentName, line: &StatementLine) {
+    fn read_hold(&mut self, verb: &str, by: &IntentName, line: &StatementLine, now: Reading) {
         for (account, delta) in line.legs.iter().filter(|(account, _)| account.starts_with("hold/")) {
             let Some(held) = intent_name(&mut account.split('/').skip(1)) else { continue };
             let amount = self.intents.get(&held).filter(|intent| intent.kind == Kind::Hold);
@@ -355,15 +363,17 @@ impl Auditor {
             if left != 0 && left != whole {
                 self.report("H1", format!("{} leaves {left} on {account}, which holds {whole} or nothing", line.id));
             }
-            if verb == "release" {
-                self.ended.insert(by.clone(), held);
+            match verb {
+                "release" => drop(self.ended.insert(by.clone(), held)),
+                "hold" | "rehold" => drop(self.placed.insert(held, now)),
+                _ => {}
             }
         }
     }
 
     /// H3: a hold falls by itself when its time is over, and never before.
-    fn expires(&mut self, name: IntentName, line: &StatementLine, now_ms: u64) {
-        let held_ms = self.placed_ms.get(&name).map(|placed| now_ms.saturating_sub(*placed));
+    fn expires(&mut self, name: IntentName, line: &StatementLine, now: Reading) {
+        let held_ms = self.placed.get(&name).map(|placed| now.latest_ms.saturating_sub(placed.earliest_ms));
         if held_ms.is_none_or(|held| held < AUTHORISATION_MS) {
             self.report("H3", format!("{} fell after {held_ms:?} ms", line.id));
         }

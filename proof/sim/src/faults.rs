@@ -27,6 +27,8 @@ pub struct Faults {
     pub conflict: u32,
     /// A terminal's clock stands elsewhere when it is switched on; a twentieth of it with each command too.
     pub clock_jump: u32,
+    /// The hosts' clock stands elsewhere when one of them is switched on; a fiftieth of it with each command of a cashier too.
+    pub host_clock_jump: u32,
 }
 
 /// Kinds that `--faults` names.
@@ -42,6 +44,7 @@ pub const KINDS: &[&str] = &[
     "card",
     "conflict",
     "clock",
+    "host-clock",
 ];
 
 impl Faults {
@@ -58,6 +61,7 @@ impl Faults {
         card_removed: 0,
         conflict: 0,
         clock_jump: 0,
+        host_clock_jump: 0,
     };
 
     /// Draws a mix of every kind: for each seed some kinds are wild, some rare, some absent.
@@ -72,6 +76,7 @@ impl Faults {
         let (key_outage, card_removed, conflict) = (draw(20_000), draw(4_000), draw(8_000));
         let delay_ms_max = *random.pick(&[40, 400, 4_000, 20_000]);
         let clock_jump = *random.pick(&[0, 20_000, 200_000]);
+        let host_clock_jump = *random.pick(&[0, 0, 100_000, 500_000]);
         Self {
             loss,
             duplicate,
@@ -84,6 +89,7 @@ impl Faults {
             card_removed,
             conflict,
             clock_jump,
+            host_clock_jump,
         }
     }
 
@@ -115,6 +121,7 @@ impl Faults {
             "keys" => self.key_outage = at_least(drawn.key_outage, 5_000),
             "card" => self.card_removed = at_least(drawn.card_removed, 1_000),
             "clock" => self.clock_jump = at_least(drawn.clock_jump, 100_000),
+            "host-clock" => self.host_clock_jump = at_least(drawn.host_clock_jump, 100_000),
             "conflict" => self.conflict = at_least(drawn.conflict, 5_000),
             other => {
                 return Err(format!("unknown fault {other:?}; expected none, all, or some of {}", KINDS.join(",")));

@@ -75,12 +75,7 @@ impl Phone {
 
     /// The owner pays an order, or says yes to what was scanned: what the phone says was paid, minor units. Nothing happens if it is
     /// over, or somebody else's.
-    pub fn pay(
-        self,
-        store: &mut SimulatedStore,
-        code: &PaymentCode,
-        wall_ms: u64,
-    ) -> Result<Option<u64>, StoreFault> {
+    pub fn pay(self, store: &mut SimulatedStore, code: &PaymentCode, wall_ms: u64) -> Result<Option<u64>, StoreFault> {
         let stored = store.find(SPACE_ORDER, &payment_code_key(code))?;
         let Some(order) = stored.and_then(|bytes| Order::from_bytes(&bytes).ok()) else { return Ok(None) };
         let Ok(rows) = order.payment(code, (self.wallet, &self.file()), wall_ms) else { return Ok(None) };

@@ -30,6 +30,8 @@ pub enum Told {
     Receipt(String, u32, u32),
     /// A slip is handed out for a sale that the host has not heard of: terminal, batch, trace, minor units.
     Promise(String, u32, u32, u64),
+    /// The hosts' clock stands so many milliseconds from the right time from now on.
+    HostClock(i64),
     /// What a terminal says in the end of one of its transactions: terminal, batch, trace.
     Claim(String, u32, u32, Claim),
     /// Anything else, in words.
@@ -51,6 +53,7 @@ impl Told {
             Told::Promise(terminal, batch, trace, minor) => {
                 format!("slip of an offline sale {terminal}/{batch}/{trace} of {minor}")
             }
+            Told::HostClock(off_ms) => format!("the hosts' clock stands {off_ms} ms off"),
             Told::Claim(terminal, batch, trace, claim) => format!("{terminal}/{batch}/{trace} ends as {claim:?}"),
             Told::Note(text) => text.clone(),
         }
@@ -167,6 +170,8 @@ impl Faults {
             "keys" => faults.key_outage = 0,
             "card" => faults.card_removed = 0,
             "conflict" => faults.conflict = 0,
+            "clock" => faults.clock_jump = 0,
+            "host-clock" => faults.host_clock_jump = 0,
             _ => {}
         }
         faults

@@ -152,7 +152,8 @@ impl Witness {
     /// A cashier is told that a payment was approved.
     pub fn told_approved(&self, name: &IntentName) -> Option<Finding> {
         let promised = self.known.get(name).is_some_and(|known| known.promised);
-        (!promised && !self.times.contains_key(name)).then(|| ("M3", format!("{name:?} was called approved and never booked")))
+        (!promised && !self.times.contains_key(name))
+            .then(|| ("M3", format!("{name:?} was called approved and never booked")))
     }
 
     /// Reads what is new on the bank's statement.

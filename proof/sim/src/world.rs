@@ -1,6 +1,7 @@
 //! The world of one run: terminals, hosts, the network between them, shoppers, and power that fails.
 
 mod buyers;
+mod host_clock;
 mod hosts;
 mod network;
 mod offline_sales;
@@ -158,6 +159,7 @@ pub(crate) struct World {
     /// Totals on the terminals' settlement slips: debits and credits, minor units.
     pub(crate) slips: BTreeMap<(TerminalId, BatchNumber), (u64, u64)>,
     history: Sha256,
+    host_clock: host_clock::HostClock,
     buyers: Option<buyers::Buyers>,
     /// What is done instead of what shoppers would do.
     script: Option<Script>,
@@ -232,6 +234,7 @@ impl World {
             witness: Witness::new(lab::SINGLE_LIMIT_MINOR),
             slips: BTreeMap::new(),
             history: Sha256::new(),
+            host_clock: host_clock::HostClock::default(),
             buyers: None,
             script,
             listener: None,
@@ -344,7 +347,7 @@ impl World {
         }
         self.statement_lines_read = lines;
         self.tell_postings();
-        self.auditor.read_statement(self.store.statement(), self.schedule.now_ms());
+        self.auditor.read_statement(self.store.statement(), self.host_reading());
         for (invariant, detail) in self.witness.read_statement(self.store.statement()) {
             self.auditor.report(invariant, detail);
         }

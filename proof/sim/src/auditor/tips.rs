@@ -24,7 +24,10 @@ impl Auditor {
         let sold_minor = self.intents.get(&sale).map(|sale| sale.amount_minor);
         let total_minor = sold_minor.zip(seen.tip_minor).map(|(sold, tip)| sold + tip);
         if total_minor.is_none() || total_minor != seen.amount_minor {
-            self.report("T1", format!("{name:?} of {:?} on a sale of {sold_minor:?} is not {total_minor:?}", seen.tip_minor));
+            self.report(
+                "T1",
+                format!("{name:?} of {:?} on a sale of {sold_minor:?} is not {total_minor:?}", seen.tip_minor),
+            );
         }
         self.tips.named.insert(name.clone(), sale);
     }

@@ -101,6 +101,7 @@ pub(super) fn present_certificate_again(records: &mut Vec<Record>) {
     let (Some(sale), Some(stan)) = (sale, next) else { return };
     let mut template = sale.template.clone();
     template.private_60.replace_range(..2, OFFLINE_SALE);
+    template.private_63 = Some(format!("{:<3.3}", sale.card.organisation).into_bytes());
     template.stan = Some(stan);
     let (kind, status, blob) = (TransactionKind::OfflineSale, TransactionStatus::Queued, Some(certificate));
     records.push(Record::StanTaken { stan, session: None });

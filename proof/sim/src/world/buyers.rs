@@ -70,7 +70,7 @@ impl World {
 
     /// A buyer shows a code: a fresh one, or one that was shown before.
     fn draw_code(&mut self, index: usize) -> Option<PaymentCode> {
-        let wall_ms = self.now().wall_ms;
+        let wall_ms = self.host_now().wall_ms;
         let buyers = self.buyers.as_mut()?;
         let again = buyers.scanned.filter(|_| self.shoppers.chance(SCANNED_AGAIN));
         let (code, phone) = match again {
@@ -98,7 +98,8 @@ impl World {
         }
         let scans = asked.is_none_or(|(scanned, _)| scanned != code);
         let phones = buyers.phones;
-        let phone = |random: &mut Random| asked.filter(|_| !scans).map_or_else(|| *random.pick(&phones), |(_, phone)| phone);
+        let phone =
+            |random: &mut Random| asked.filter(|_| !scans).map_or_else(|| *random.pick(&phones), |(_, phone)| phone);
         if !self.shoppers.chance(NEVER_PAYS) {
             let again = if self.shoppers.chance(PAID_AGAIN) { 2 } else { 1 };
             for _ in 0..again {
@@ -121,7 +122,7 @@ impl World {
     /// The buyer looks at the phone and pays what it shows, if it still can be paid.
     pub(super) fn buyer_pays(&mut self, paying: &Paying) {
         let Paying { code, phone, shown_minor } = *paying;
-        let wall_ms = self.now().wall_ms;
+        let wall_ms = self.host_now().wall_ms;
         let paid = phone.pay(&mut self.store, &code, wall_ms).expect("a simulated store writes");
         self.note("phone", format!("{} pays {paid:?}", phone.number()).as_bytes());
         if paid.is_some() {

@@ -54,6 +54,7 @@ impl World {
             return self.schedule.after(delay, Happening::HostRestart { host });
         }
         self.hosts[host].up = true;
+        self.host_clock_may_jump(self.faults.host_clock_jump);
         self.note("host up", &[]);
     }
 
@@ -61,7 +62,7 @@ impl World {
         if !self.host_lives(host, life) {
             return;
         }
-        let now = self.now();
+        let now = self.host_now();
         self.hosts[host].decides_at_ms = None;
         let asks = self.hosts[host].decide(now, &mut self.store);
         self.carry_out(host, life, asks);

@@ -62,7 +62,8 @@ impl World {
         if (outcome.operation, outcome.status) == (Operation::QrOrder, OutcomeStatus::Approved) {
             *self.slips_by_title.entry(ORDERS).or_default() += 1;
         }
-        let sells = [Operation::Sale, Operation::Instalment, Operation::OfflineUpload, Operation::QrSale, Operation::QrOrder];
+        let sells =
+            [Operation::Sale, Operation::Instalment, Operation::OfflineUpload, Operation::QrSale, Operation::QrOrder];
         let sells = sells.contains(&outcome.operation);
         if sells && outcome.status == OutcomeStatus::Approved {
             self.remember_for_refunds(index, outcome);
