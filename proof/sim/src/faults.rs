@@ -27,7 +27,7 @@ pub struct Faults {
     pub conflict: u32,
     /// A terminal's clock stands elsewhere when it is switched on; a twentieth of it with each command too.
     pub clock_jump: u32,
-    /// The hosts' clock stands elsewhere when one of them is switched on; a fiftieth of it with each command of a cashier too.
+    /// The hosts' clock stands elsewhere when one of them is switched on; a twentieth of it with each command of a cashier too.
     pub host_clock_jump: u32,
 }
 
@@ -76,7 +76,7 @@ impl Faults {
         let (key_outage, card_removed, conflict) = (draw(20_000), draw(4_000), draw(8_000));
         let delay_ms_max = *random.pick(&[40, 400, 4_000, 20_000]);
         let clock_jump = *random.pick(&[0, 20_000, 200_000]);
-        let host_clock_jump = *random.pick(&[0, 0, 100_000, 500_000]);
+        let host_clock_jump = *random.pick(&[0, 0, 20_000, 200_000]);
         Self {
             loss,
             duplicate,

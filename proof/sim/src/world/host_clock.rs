@@ -51,7 +51,7 @@ impl World {
         if self.host_clock.jumped_ms.is_some_and(|jumped| now_ms < jumped + DECIDED_BEFORE_MS) {
             return;
         }
-        let most = *self.clocks.pick(&[0, STEP_MS_MAX, JUMP_MS_MAX]);
+        let most = *self.clocks.pick(&[0, STEP_MS_MAX, JUMP_MS_MAX, JUMP_MS_MAX]);
         let off_ms = i64::try_from(self.clocks.between(0, most)).expect("forty days");
         let off_ms = if self.clocks.chance(500_000) { -off_ms } else { off_ms };
         self.host_clock = HostClock { off_ms, off_before_ms: self.host_clock.off_ms, jumped_ms: Some(now_ms) };

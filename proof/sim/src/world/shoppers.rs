@@ -100,7 +100,7 @@ impl World {
         self.terminals[index].in_reader = usize::try_from(wallet).expect("few wallets");
         self.terminals[index].mistypes = self.shoppers.chance(30_000);
         self.clock_may_jump(index, self.faults.clock_jump / 20);
-        self.host_clock_may_jump(self.faults.host_clock_jump / 50);
+        self.host_clock_may_jump(self.faults.host_clock_jump / 20);
         self.begun += 1;
         match drawn {
             0..=9 => self.draw_void(index),
