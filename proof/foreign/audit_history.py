@@ -238,7 +238,7 @@ class Auditor:
                 self.say("L1", f"{name} was never resolved")
             elif intent.promised and intent.claim != "Approved":
                 self.say("M13", f"{name} was promised and is {intent.claim}")
-            elif (intent.claim == "Approved") != stands:
+            elif (intent.claim == "Approved") != stands and not (intent.claim == "Reversed" and name in self.expired):
                 self.say("M2" if not stands else "M4", f"{name} is {intent.claim} at the terminal, booked: {stands}")
         ended = collections.Counter(intent.ends for intent in self.intents.values() if intent.ends and intent.claim == "Approved")
         for name, intent in self.intents.items():

@@ -475,6 +475,8 @@ impl Auditor {
                 (Claim::Approved, false) => {
                     self.report("M2", format!("{name:?} is approved at the terminal and not booked"))
                 }
+                // What fell because its time was over is with the cardholder: its reversal finds nothing left.
+                (Claim::Reversed, true) if self.expired.contains(&name) => {}
                 (Claim::NotDone | Claim::Reversed, true) => {
                     self.report("M4", format!("{name:?} is {:?} at the terminal and booked", intent.claim));
                 }
@@ -632,6 +634,17 @@ mod tests {
         auditor.read_statement(&lines, AUTHORISATION_MS);
         auditor.at_rest();
         assert!(found(&auditor).is_empty(), "{:?}", auditor.violations());
+
+        let (mut auditor, hold, _) = auditor_with_hold();
+        auditor.read_statement(&lines, AUTHORISATION_MS);
+        auditor.claim(&hold, Claim::Reversed);
+        auditor.at_rest();
+        assert!(found(&auditor).is_empty(), "reversed behind its end: {:?}", auditor.violations());
+
+        let (mut auditor, _, _) = auditor_with_hold();
+        let jumped = Reading { earliest_ms: 0, latest_ms: AUTHORISATION_MS };
+        auditor.read_statement(&lines, jumped);
+        assert!(found(&auditor).is_empty(), "the clock may have jumped between them: {:?}", auditor.violations());
 
         let (mut auditor, _, _) = auditor_with_hold();
         auditor.read_statement(&lines, AUTHORISATION_MS - 1);
