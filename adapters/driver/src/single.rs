@@ -78,9 +78,10 @@ where
         restore: impl FnOnce(Vec<M::Record>, u64) -> M,
     ) -> Result<Self, Halt> {
         let journal = store.load(id)?;
-        let decode = |bytes: &Vec<u8>| M::Record::from_bytes(bytes);
-        let records = journal.records.iter().map(decode).collect::<Result<_, _>>();
-        let records = records.map_err(|cause| Halt::Unreadable { machine: id, cause })?;
+        let mut records = Vec::with_capacity(journal.records.len());
+        for bytes in &journal.records {
+            records.push(M::Record::from_bytes(bytes).map_err(|cause| Halt::Unreadable { machine: id, cause })?);
+        }
         let version_check = Append {
             machine: id,
             first_sequence: journal.last_sequence + 1,

@@ -62,8 +62,8 @@ impl Shop {
 
     /// Asks, and remembers the transaction with this end.
     fn tell(&mut self, question: &Question, approved: bool) -> Vec<(String, FindingKind)> {
-        let history = self.memory.history(question, |scope| self.rules.minutes(scope));
-        let screening = self.rules.judge(question, &history);
+        let minutes = |scope| self.rules.minutes(scope);
+        let screening = self.rules.judge(question, &self.memory.history(question, minutes));
         self.memory.add(&Past {
             intent: question.intent,
             kind: question.kind.clone(),

@@ -5,6 +5,7 @@ use anyhow::{Context, anyhow};
 use machine::store::StoreFault;
 use machine::wire::Encode;
 use risk::{FindingKind, History, Memory, Past, Question, RuleSet, Scope, Screening, past_range};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -35,14 +36,22 @@ impl LoadedRules {
         Self { set, minutes }
     }
 
-    /// What the rules say. Of the past only those scopes are read that a rule looks back on.
+    /// What the rules say. Of the past only those scopes are read that a condition comes to look back on.
     pub fn judge(&self, store: &SqliteStore, question: &Question) -> Result<Screening, StoreFault> {
-        let mut pasts = BTreeMap::new();
-        for (scope, minutes) in self.minutes.iter().filter(|(_, minutes)| **minutes > 0) {
-            pasts.insert(*scope, read_past(store, *scope, question, *minutes)?);
+        let fault = Cell::new(None);
+        let history = History::new(|scope| {
+            let minutes = self.minutes.get(&scope).copied().unwrap_or(0);
+            let past = if minutes > 0 { read_past(store, scope, question, minutes) } else { Ok(Vec::new()) };
+            past.unwrap_or_else(|cause| {
+                fault.set(Some(cause));
+                Vec::new()
+            })
+        });
+        let screening = self.set.judge(question, &history);
+        match fault.take() {
+            Some(cause) => Err(cause),
+            None => Ok(screening),
         }
-        let history = History::new(|scope| pasts.remove(&scope).unwrap_or_default());
-        Ok(self.set.judge(question, &history))
     }
 }
 

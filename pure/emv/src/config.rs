@@ -306,41 +306,41 @@ fn binary_amount(amount_minor: u64) -> [u8; 4] {
     u32::try_from(amount_minor).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// The terminal's objects before any card is known.
+/// The terminal's objects before any card is known. They are listed by ascending tag: none has to move for another.
 pub(crate) fn initial_data(config: &TerminalConfig, transaction: &TransactionData) -> DataStore {
     let mut data = DataStore::default();
     for (tag, value) in &config.extra_data {
         data.set_terminal(*tag, value);
     }
-    let objects: [(Tag, &[u8]); 23] = [
-        (tags::TERMINAL_COUNTRY_CODE, &config.country_code),
-        (tags::TERMINAL_TYPE, &[config.terminal_type]),
-        (tags::TERMINAL_CAPABILITIES, &config.capabilities),
-        (tags::ADDITIONAL_TERMINAL_CAPABILITIES, &config.additional_capabilities),
-        (tags::IFD_SERIAL_NUMBER, &config.ifd_serial_number),
-        (tags::TERMINAL_IDENTIFICATION, &config.terminal_identification),
-        (tags::MERCHANT_IDENTIFIER, &config.merchant_identifier),
-        (tags::MERCHANT_CATEGORY_CODE, &config.merchant_category_code),
-        (tags::MERCHANT_NAME_AND_LOCATION, &config.merchant_name),
-        (tags::ACQUIRER_IDENTIFIER, &config.acquirer_identifier),
-        (tags::AMOUNT_AUTHORISED, &bcd::<6>(transaction.amount_minor)),
-        (tags::AMOUNT_OTHER, &bcd::<6>(transaction.amount_other_minor)),
+    let objects: [(Tag, &[u8]); 24] = [
         (tags::AMOUNT_AUTHORISED_BINARY, &binary_amount(transaction.amount_minor)),
-        (tags::AMOUNT_OTHER_BINARY, &binary_amount(transaction.amount_other_minor)),
+        (tags::TVR, &[0; 5]),
+        (tags::TRANSACTION_DATE, &transaction.date.to_bcd()),
+        (tags::TSI, &[0; 2]),
         (tags::TRANSACTION_TYPE, &[transaction.transaction_type]),
         (tags::TRANSACTION_CURRENCY_CODE, &transaction.currency_code),
         (tags::TRANSACTION_CURRENCY_EXPONENT, &[transaction.currency_exponent]),
-        (tags::TRANSACTION_DATE, &transaction.date.to_bcd()),
+        (tags::ACQUIRER_IDENTIFIER, &config.acquirer_identifier),
+        (tags::AMOUNT_AUTHORISED, &bcd::<6>(transaction.amount_minor)),
+        (tags::AMOUNT_OTHER, &bcd::<6>(transaction.amount_other_minor)),
+        (tags::AMOUNT_OTHER_BINARY, &binary_amount(transaction.amount_other_minor)),
+        (tags::MERCHANT_CATEGORY_CODE, &config.merchant_category_code),
+        (tags::MERCHANT_IDENTIFIER, &config.merchant_identifier),
+        (tags::TERMINAL_COUNTRY_CODE, &config.country_code),
+        (tags::TERMINAL_IDENTIFICATION, &config.terminal_identification),
+        (tags::IFD_SERIAL_NUMBER, &config.ifd_serial_number),
         (tags::TRANSACTION_TIME, &transaction.time),
-        (tags::TRANSACTION_SEQUENCE_COUNTER, &bcd::<4>(u64::from(transaction.sequence_counter))),
+        (tags::TERMINAL_CAPABILITIES, &config.capabilities),
+        (tags::TERMINAL_TYPE, &[config.terminal_type]),
         (tags::UNPREDICTABLE_NUMBER, &transaction.unpredictable_number),
         (tags::POS_ENTRY_MODE, &[transaction.pos_entry_mode]),
-        (tags::TVR, &[0; 5]),
+        (tags::ADDITIONAL_TERMINAL_CAPABILITIES, &config.additional_capabilities),
+        (tags::TRANSACTION_SEQUENCE_COUNTER, &bcd::<4>(u64::from(transaction.sequence_counter))),
+        (tags::MERCHANT_NAME_AND_LOCATION, &config.merchant_name),
     ];
     for (tag, value) in objects {
         data.set_terminal(tag, value);
     }
-    data.set_terminal(tags::TSI, &[0; 2]);
     data
 }
 

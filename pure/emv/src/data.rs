@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 
 /// Room for the values of one giver at first: most transactions need no more.
 const ROOM_BYTES: usize = 512;
+/// And no more of them.
+const ROOM_VALUES: usize = 48;
 
 /// Values by tag, one behind the other in one piece of memory that is wiped when it is dropped.
 #[derive(Clone, Default)]
@@ -34,6 +36,9 @@ impl Values {
             }
             Err(at) => {
                 let place = self.append(value);
+                if self.places.is_empty() {
+                    self.places.reserve(ROOM_VALUES);
+                }
                 self.places.insert(at, (tag, place));
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::question::{Past, Question};
 use ledger::Intent;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use types::{CardToken, MerchantId, TerminalId};
 
@@ -95,19 +96,25 @@ impl Line {
     }
 }
 
-/// What the rules may look back on for one question.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    card: Line,
-    terminal: Line,
-    merchant: Line,
+/// What the rules may look back on for one question. A scope is read when the first condition asks for it, and then once.
+pub struct History<'a> {
+    of: Box<dyn Fn(Scope) -> Vec<Past> + 'a>,
+    card: OnceCell<Line>,
+    terminal: OnceCell<Line>,
+    merchant: OnceCell<Line>,
 }
 
-impl History {
+impl Default for History<'_> {
+    /// Nothing went before.
+    fn default() -> Self {
+        Self::new(|_| Vec::new())
+    }
+}
+
+impl<'a> History<'a> {
     /// From what was remembered, newest first in each scope.
-    pub fn new(mut of: impl FnMut(Scope) -> Vec<Past>) -> Self {
-        let mut line = |scope| Line::new(of(scope));
-        Self { card: line(Scope::Card), terminal: line(Scope::Terminal), merchant: line(Scope::Merchant) }
+    pub fn new(of: impl Fn(Scope) -> Vec<Past> + 'a) -> Self {
+        Self { of: Box::new(of), card: OnceCell::new(), terminal: OnceCell::new(), merchant: OnceCell::new() }
     }
 
     /// What a scope remembers of the last so many minutes before a question, with whether it still stands.
@@ -122,6 +129,7 @@ impl History {
             Scope::Terminal => &self.terminal,
             Scope::Merchant => &self.merchant,
         };
+        let line = line.get_or_init(|| Line::new((self.of)(scope)));
         let now_ms = question.wall_ms;
         let window_ms = u64::from(minutes) * MILLISECONDS_A_MINUTE;
         let recent = move |past: &Past| past.wall_ms <= now_ms && now_ms - past.wall_ms <= window_ms;
@@ -141,8 +149,8 @@ impl Memory {
     }
 
     /// What a question may look back on, so many minutes in each scope.
-    pub fn history(&self, question: &Question, minutes: impl Fn(Scope) -> u32) -> History {
-        History::new(|scope| match past_range(scope, question, minutes(scope)) {
+    pub fn history<'a>(&'a self, question: &'a Question, minutes: impl Fn(Scope) -> u32 + 'a) -> History<'a> {
+        History::new(move |scope| match past_range(scope, question, minutes(scope)) {
             Some((from, until)) if minutes(scope) > 0 => {
                 self.0.range(from..until).take(HISTORY_ENTRIES_MAX).map(|(_, past)| past.clone()).collect()
             }

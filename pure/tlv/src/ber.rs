@@ -343,6 +343,11 @@ impl Builder {
         Builder::default()
     }
 
+    /// An empty sequence with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Builder { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// Appends an object in the canonical form.
     pub fn push(&mut self, tag: Tag, value: &[u8]) {
         self.push_as(LengthForm::Definite, tag, value);

@@ -8,6 +8,9 @@ use thiserror::Error;
 /// Most bytes of a list accepted; a list has to fit a record.
 pub const MAX_DOL_BYTES: usize = 252;
 
+/// Shortest entry, in bytes: a tag of one byte and the length.
+const ENTRY_BYTES_MIN: usize = 2;
+
 const PAD_BINARY: u8 = 0x00;
 const PAD_COMPRESSED_NUMERIC: u8 = 0xFF;
 
@@ -65,7 +68,7 @@ impl Dol {
         if bytes.len() > MAX_DOL_BYTES {
             return Err(DolError::TooLong { length: bytes.len() });
         }
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(bytes.len() / ENTRY_BYTES_MIN);
         let mut offset = 0;
         while offset < bytes.len() {
             let (tag, tag_length) = Tag::read(bytes, offset)?;
