@@ -2,8 +2,7 @@
 //!
 //! One [`Reader`] does every bounds check. Nothing here knows what it carries.
 
-use types::SecretBytes;
-use zeroize::Zeroize;
+use types::{SecretBytes, wipe};
 
 /// Largest single byte string in a record or key word, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
@@ -99,7 +98,7 @@ impl Writer {
     fn make_room(&mut self, more: usize) {
         let mut larger = Vec::with_capacity((self.0.len() + more).max(2 * self.0.capacity()).max(ROOM_BYTES));
         larger.extend_from_slice(&self.0);
-        self.0.zeroize();
+        wipe(&mut self.0);
         self.0 = larger;
     }
 
