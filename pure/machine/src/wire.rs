@@ -47,6 +47,11 @@ pub trait Encode: Sized {
 pub struct Writer(Vec<u8>);
 
 impl Writer {
+    /// A writer for a value that has so many bytes: where it is kept, it keeps no more room than it needs.
+    pub fn with_room(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The bytes written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0

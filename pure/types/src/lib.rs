@@ -18,7 +18,9 @@ pub use account::{
     TruncatedPan, luhn_check_digit, luhn_valid,
 };
 pub use amount::{AMOUNT_MINOR_MAX, Amount, Currency};
-pub use identity::{AuthorisationCode, BatchNumber, InstitutionId, MerchantId, ResponseCode, Rrn, Stan, TerminalId};
+pub use identity::{
+    AuthorisationCode, BatchNumber, InstitutionId, MerchantId, ResponseCode, Rrn, Stan, TerminalId, decimal_digits,
+};
 pub use secret::{Secret, SecretBytes, wipe};
 pub use time::{CivilTime, LocalDate, LocalTime};
 pub use track::{
