@@ -4,6 +4,8 @@ use machine::wire::{Encode, Malformed, Reader, Writer};
 
 /// Longest list of checks.
 const CHECKS_MAX: usize = 4096;
+/// Bytes of a count or a length.
+const LENGTH_BYTES: usize = 4;
 
 /// Sentences for people, kept as they stand in a record: an open batch is full of them, and hardly anybody reads them.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,7 +26,8 @@ impl Checks {
 impl<'a> FromIterator<&'a str> for Checks {
     fn from_iter<T: IntoIterator<Item = &'a str>>(texts: T) -> Self {
         let texts: Vec<&str> = texts.into_iter().collect();
-        let mut writer = Writer::default();
+        let lengths = texts.iter().map(|text| LENGTH_BYTES + text.len());
+        let mut writer = Writer::with_room(LENGTH_BYTES + lengths.sum::<usize>());
         writer.list(&texts, |writer, text| {
             writer.text(text);
         });

@@ -10,7 +10,7 @@ use keys::WorkingKeys;
 use ledger::{BatchTotals, Hold, Intent, MessageClass, Movement, TotalsFull};
 use machine::wire::{Encode, Malformed, Reader, Writer};
 use std::collections::BTreeMap;
-use types::{Amount, BatchNumber, Rrn, Stan};
+use types::{Amount, BatchNumber, Rrn, Stan, decimal_digits};
 
 /// Intents of one batch held in memory; those beyond it are still known by their unique rows.
 pub const OPEN_INTENTS_MAX: usize = 4000;
@@ -125,7 +125,9 @@ impl State {
     pub fn next_rrn(&self, skip: u32) -> Rrn {
         let number = self.enrolment.as_ref().map_or(0, |enrolment| enrolment.terminal_number);
         let counter = (self.counter.saturating_add(skip)) % COUNTER_LAST + 1;
-        Rrn::parse(&format!("{number:06}{counter:06}")).expect("twelve digits")
+        assert!(number <= COUNTER_LAST, "a terminal number has six digits");
+        let halves: [[u8; 6]; 2] = [decimal_digits(number), decimal_digits(counter)];
+        Rrn::from_slice(halves.as_flattened()).expect("twelve digits")
     }
 
     /// The intent of the open batch under this class and trace number.

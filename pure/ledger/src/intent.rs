@@ -1,7 +1,12 @@
 //! The identity of one decision of a terminal (design §4, unionpay-pos §8.7).
 
 use machine::wire::{Encode, Malformed, Reader, Writer};
-use types::{BatchNumber, MerchantId, Stan, TerminalId};
+use types::{BatchNumber, MerchantId, Stan, TerminalId, decimal_digits};
+
+/// Bytes of the key of its rows.
+const KEY_BYTES: usize = 33;
+/// Characters of its text.
+const TEXT_BYTES: usize = 27;
 
 /// The class of a message type within an intent: its version, class and whether it advises.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,12 +72,21 @@ impl Intent {
 
     /// The key of its rows.
     pub fn key(&self) -> Vec<u8> {
-        self.to_bytes()
+        let mut writer = Writer::with_room(KEY_BYTES);
+        self.encode(&mut writer);
+        writer.into_bytes()
     }
 
     /// For people: `12345678/000007/000002/0200`.
     pub fn text(&self) -> String {
-        format!("{}/{}/{}/{:04}", self.terminal, self.batch, self.stan, self.class.message_type())
+        let message_type: [u8; 4] = decimal_digits(u32::from(self.class.message_type()));
+        let mut text = String::with_capacity(TEXT_BYTES);
+        text.push_str(self.terminal.text());
+        for number in [&self.batch.digits()[..], &self.stan.digits(), &message_type] {
+            text.push('/');
+            text.extend(number.iter().map(|digit| char::from(*digit)));
+        }
+        text
     }
 }
 
@@ -109,5 +123,6 @@ mod tests {
         assert_eq!(Intent::from_bytes(&intent.key()), Ok(intent));
         assert_ne!(intent.key(), intent.with_class(MessageClass::Reversal).key());
         assert_eq!(intent.text(), "12345678/000007/000002/0200");
+        assert_eq!((intent.key().len(), intent.text().len()), (KEY_BYTES, TEXT_BYTES));
     }
 }

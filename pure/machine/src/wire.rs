@@ -2,8 +2,7 @@
 //!
 //! One [`Reader`] does every bounds check. Nothing here knows what it carries.
 
-use types::SecretBytes;
-use zeroize::Zeroize;
+use types::{SecretBytes, wipe};
 
 /// Largest single byte string in a record or key word, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
@@ -48,6 +47,11 @@ pub trait Encode: Sized {
 pub struct Writer(Vec<u8>);
 
 impl Writer {
+    /// A writer for a value that has so many bytes: where it is kept, it keeps no more room than it needs.
+    pub fn with_room(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The bytes written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -99,7 +103,7 @@ impl Writer {
     fn make_room(&mut self, more: usize) {
         let mut larger = Vec::with_capacity((self.0.len() + more).max(2 * self.0.capacity()).max(ROOM_BYTES));
         larger.extend_from_slice(&self.0);
-        self.0.zeroize();
+        wipe(&mut self.0);
         self.0 = larger;
     }
 

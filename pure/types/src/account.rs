@@ -1,7 +1,7 @@
 //! Account data: what may exist in the clear only inside the card, the PED and the key process.
 
 use crate::{Invalid, all_digits};
-use core::fmt;
+use core::fmt::{self, Write};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Shortest PAN accepted (ISO/IEC 7812-1 allows issuers fewer digits than 16; 12 is the practical floor).
@@ -154,9 +154,18 @@ impl CardToken {
     }
 }
 
+impl CardToken {
+    /// Its hexadecimal digits, as it is printed.
+    pub fn hexadecimal(&self) -> impl Iterator<Item = char> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
+        nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+    }
+}
+
 impl fmt::Display for CardToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.hexadecimal().try_for_each(|digit| formatter.write_char(digit))
     }
 }
 

@@ -3,6 +3,22 @@
 use crate::Invalid;
 use core::fmt;
 
+/// The last `N` decimal digits of a number in ASCII, leading zeros included.
+pub const fn decimal_digits<const N: usize>(number: u32) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    let (mut rest, mut at) = (number, N);
+    while at > 0 {
+        at -= 1;
+        digits[at] += (rest % 10) as u8;
+        rest /= 10;
+    }
+    digits
+}
+
+fn write_digits(formatter: &mut fmt::Formatter<'_>, digits: &[u8]) -> fmt::Result {
+    formatter.write_str(core::str::from_utf8(digits).expect("ASCII digits"))
+}
+
 /// Systems trace audit number (F11), 1–999999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Stan(u32);
@@ -22,6 +38,11 @@ impl Stan {
         self.0
     }
 
+    /// Its six ASCII digits.
+    pub const fn digits(self) -> [u8; 6] {
+        decimal_digits(self.0)
+    }
+
     /// The next number: 999999 is followed by 000001, never by 000000.
     pub const fn next(self) -> Self {
         if self.0 == Self::LAST { Self(1) } else { Self(self.0 + 1) }
@@ -30,7 +51,7 @@ impl Stan {
 
 impl fmt::Display for Stan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:06}", self.0)
+        write_digits(formatter, &self.digits())
     }
 }
 
@@ -55,6 +76,11 @@ impl BatchNumber {
         self.0
     }
 
+    /// Its six ASCII digits.
+    pub const fn digits(self) -> [u8; 6] {
+        decimal_digits(self.0)
+    }
+
     /// The next batch: 999999 is followed by 000001.
     pub const fn next(self) -> Self {
         if self.0 >= Self::LAST { Self(1) } else { Self(self.0 + 1) }
@@ -63,7 +89,7 @@ impl BatchNumber {
 
 impl fmt::Display for BatchNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:06}", self.0)
+        write_digits(formatter, &self.digits())
     }
 }
 
@@ -266,6 +292,8 @@ mod tests {
     #[test]
     fn words_keep_their_length_and_alphabet() {
         assert!(TerminalId::parse("1234567").is_err());
+        assert_eq!(BatchNumber::new(999_999).unwrap().to_string(), "999999");
+        assert_eq!(decimal_digits(1_234_567), *b"234567");
         assert!(TerminalId::parse("1234567\n").is_err());
         assert_eq!(MerchantId::parse("123456789012345").unwrap().text(), "123456789012345");
         assert!(ResponseCode::parse("Z9").is_ok());

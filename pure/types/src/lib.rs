@@ -18,8 +18,10 @@ pub use account::{
     TruncatedPan, luhn_check_digit, luhn_valid,
 };
 pub use amount::{AMOUNT_MINOR_MAX, Amount, Currency};
-pub use identity::{AuthorisationCode, BatchNumber, InstitutionId, MerchantId, ResponseCode, Rrn, Stan, TerminalId};
-pub use secret::{Secret, SecretBytes};
+pub use identity::{
+    AuthorisationCode, BatchNumber, InstitutionId, MerchantId, ResponseCode, Rrn, Stan, TerminalId, decimal_digits,
+};
+pub use secret::{Secret, SecretBytes, wipe};
 pub use time::{CivilTime, LocalDate, LocalTime};
 pub use track::{
     ServiceCode, TRACK1_CHARACTERS_MAX, TRACK2_CHARACTERS_MAX, Track1, Track2, track_lrc, track1_text_of_tag_56,

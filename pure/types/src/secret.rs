@@ -2,7 +2,22 @@
 
 use core::fmt;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
+
+/// Wipes a buffer, the room behind its bytes too, and empties it. `Vec::zeroize` does the same one volatile byte at a time; this
+/// fills the memory in one go and then keeps the compiler from finding the zeros useless.
+pub fn wipe(bytes: &mut Vec<u8>) {
+    fill_with_zeros(bytes);
+    optimization_barrier(bytes.as_slice());
+    bytes.clear();
+}
+
+/// A buffer never grows when it gets as long as its room.
+fn fill_with_zeros(bytes: &mut Vec<u8>) {
+    let capacity = bytes.capacity();
+    bytes.clear();
+    bytes.resize(capacity, 0);
+}
 
 /// A fixed-length secret. No `Clone`, `Deref`, `PartialEq` or `serde`: [`Secret::expose`] is the only door.
 ///
@@ -51,8 +66,22 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 }
 
 /// A secret of run-time length, with the same rules as [`Secret`].
-#[derive(Zeroize, ZeroizeOnDrop, Default)]
+#[derive(Default)]
 pub struct SecretBytes(Vec<u8>);
+
+impl Zeroize for SecretBytes {
+    fn zeroize(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SecretBytes {}
 
 impl SecretBytes {
     /// Takes ownership of the bytes.
@@ -116,6 +145,19 @@ mod tests {
         assert_eq!(source, [0; 8]);
         assert_eq!(secret.expose(), &[7; 8]);
         assert!(secret.matches(&secret.duplicate()));
+    }
+
+    #[test]
+    fn wiping_covers_the_whole_buffer_where_it_is() {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(&[7; 40]);
+        bytes.truncate(3);
+        let (place, capacity) = (bytes.as_ptr(), bytes.capacity());
+        fill_with_zeros(&mut bytes);
+        assert_eq!(bytes, vec![0; capacity]);
+        assert_eq!(bytes.as_ptr(), place, "a copy somewhere else would leave the secret behind");
+        wipe(&mut bytes);
+        assert!(bytes.is_empty() && bytes.capacity() == capacity);
     }
 
     #[test]
