@@ -52,8 +52,13 @@ impl Encode for Checks {
             if count > CHECKS_MAX {
                 return Err(reader.malformed("a shorter list"));
             }
-            (0..count).try_for_each(|_| reader.text().map(drop))
+            (0..count).try_for_each(|_| reader.bytes().map(drop))
         })?;
+        // Short lengths are ASCII too, so one look at the whole list is enough for most.
+        if !encoded.is_ascii() {
+            let mut texts = Reader::new(encoded);
+            texts.list(|reader| reader.text().map(drop)).map_err(|_| reader.malformed("UTF-8 texts"))?;
+        }
         Ok(Self { encoded: encoded.to_vec() })
     }
 }
@@ -75,5 +80,7 @@ mod tests {
         assert_eq!(Checks::from_bytes(&bytes), Ok(checks));
         assert!((0..bytes.len()).all(|length| Checks::from_bytes(&bytes[..length]).is_err()));
         assert!(Checks::from_bytes(&[0, 1, 0, 0]).is_err());
+        assert!(Checks::from_bytes(&[0, 0, 0, 1, 0, 0, 0, 1, 0xFF]).is_err());
+        assert!(Checks::from_bytes(&[0, 0, 0, 1, 0, 0, 0, 2, b'a', b'b']).is_ok());
     }
 }

@@ -64,26 +64,31 @@ impl Writer {
     }
 
     /// Two bytes.
+    #[inline]
     pub fn u16(&mut self, value: u16) -> &mut Self {
         self.raw(&value.to_be_bytes())
     }
 
     /// Four bytes.
+    #[inline]
     pub fn u32(&mut self, value: u32) -> &mut Self {
         self.raw(&value.to_be_bytes())
     }
 
     /// Eight bytes.
+    #[inline]
     pub fn u64(&mut self, value: u64) -> &mut Self {
         self.raw(&value.to_be_bytes())
     }
 
     /// Eight bytes, two's complement.
+    #[inline]
     pub fn i64(&mut self, value: i64) -> &mut Self {
         self.raw(&value.to_be_bytes())
     }
 
     /// One byte, 0 or 1.
+    #[inline]
     pub fn bool(&mut self, value: bool) -> &mut Self {
         self.u8(u8::from(value))
     }
@@ -111,6 +116,7 @@ impl Writer {
     ///
     /// # Panics
     /// Above [`BYTES_MAX`]: the caller bounds what it stores.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         assert!(bytes.len() <= BYTES_MAX, "a record's byte string is bounded");
         self.u32(u32::try_from(bytes.len()).expect("bounded"));
@@ -123,6 +129,7 @@ impl Writer {
     }
 
     /// A nested value.
+    #[inline]
     pub fn value<T: Encode>(&mut self, value: &T) -> &mut Self {
         value.encode(self);
         self
@@ -197,31 +204,37 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>("one byte")?[0])
     }
 
     /// Two bytes.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_be_bytes(self.array("two bytes")?))
     }
 
     /// Four bytes.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_be_bytes(self.array("four bytes")?))
     }
 
     /// Eight bytes.
+    #[inline]
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_be_bytes(self.array("eight bytes")?))
     }
 
     /// Eight bytes, two's complement.
+    #[inline]
     pub fn i64(&mut self) -> Result<i64, Malformed> {
         Ok(i64::from_be_bytes(self.array("eight bytes")?))
     }
 
     /// One byte, 0 or 1.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
@@ -252,6 +265,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A nested value.
+    #[inline]
     pub fn value<T: Encode>(&mut self) -> Result<T, Malformed> {
         T::decode(self)
     }

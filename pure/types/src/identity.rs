@@ -294,7 +294,7 @@ mod tests {
         assert!(TerminalId::parse("1234567").is_err());
         assert_eq!(BatchNumber::new(999_999).unwrap().to_string(), "999999");
         assert_eq!(decimal_digits(1_234_567), *b"234567");
-        assert!(TerminalId::parse("1234567\n").is_err());
+        assert_eq!(TerminalId::parse("1234567\n"), Err(Invalid::Character { what: "terminal id", position: 7 }));
         assert_eq!(MerchantId::parse("123456789012345").unwrap().text(), "123456789012345");
         assert!(ResponseCode::parse("Z9").is_ok());
         assert!(!ResponseCode::parse("Z9").unwrap().is_approval());
