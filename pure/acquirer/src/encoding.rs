@@ -233,22 +233,25 @@ impl Encode for QrPayment {
     }
 }
 
-impl Encode for Undo {
-    fn encode(&self, writer: &mut Writer) {
+/// Set in the number of what a reversal undoes: risk rules look back on it.
+const REMEMBERED: u8 = 0x80;
+
+impl Undo {
+    fn encode_marked(&self, mark: u8, writer: &mut Writer) {
         match self {
-            Undo::Sale(movement) => writer.u8(1).value(movement),
-            Undo::Void(movement) => writer.u8(2).value(movement),
-            Undo::Nothing => writer.u8(3),
-            Undo::Tombstone => writer.u8(4),
-            Undo::Hold(hold) => writer.u8(5).value(hold),
-            Undo::Release(hold) => writer.u8(6).value(hold),
-            Undo::Completion(movement, hold) => writer.u8(7).value(movement).value(hold),
-            Undo::Order(code) => writer.u8(40).value(code),
+            Undo::Sale(movement) => writer.u8(mark | 1).value(movement),
+            Undo::Void(movement) => writer.u8(mark | 2).value(movement),
+            Undo::Nothing => writer.u8(mark | 3),
+            Undo::Tombstone => writer.u8(mark | 4),
+            Undo::Hold(hold) => writer.u8(mark | 5).value(hold),
+            Undo::Release(hold) => writer.u8(mark | 6).value(hold),
+            Undo::Completion(movement, hold) => writer.u8(mark | 7).value(movement).value(hold),
+            Undo::Order(code) => writer.u8(mark | 40).value(code),
         };
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match reader.u8()? {
+    fn decode_behind(number: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match number {
             1 => Ok(Undo::Sale(reader.value()?)),
             2 => Ok(Undo::Void(reader.value()?)),
             3 => Ok(Undo::Nothing),
@@ -265,19 +268,24 @@ impl Encode for Undo {
 impl Encode for Reversal {
     fn encode(&self, writer: &mut Writer) {
         writer.value(&self.intent).value(&self.original).value(&self.identity).value(&self.reason);
-        writer.value(&self.answer).value(&self.undo).text(&self.rule).u64(self.wall_ms);
+        writer.value(&self.answer);
+        self.undo.encode_marked(if self.remembered { REMEMBERED } else { 0 }, writer);
+        writer.text(&self.rule).u64(self.wall_ms);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (intent, original, identity) = (reader.value()?, reader.value()?, reader.value()?);
+        let (reason, answer, undo) = (reader.value()?, reader.value()?, reader.u8()?);
         Ok(Self {
-            intent: reader.value()?,
-            original: reader.value()?,
-            identity: reader.value()?,
-            reason: reader.value()?,
-            answer: reader.value()?,
-            undo: reader.value()?,
+            intent,
+            original,
+            identity,
+            reason,
+            answer,
+            undo: Undo::decode_behind(undo & !REMEMBERED, reader)?,
             rule: text(reader)?,
             wall_ms: reader.u64()?,
+            remembered: undo & REMEMBERED != 0,
         })
     }
 }
@@ -384,11 +392,32 @@ impl Encode for BatchClose {
     }
 }
 
+impl Stored {
+    /// The encoding of a decision that is stored, without a copy of it.
+    pub(crate) fn of_decision(decision: &Decision) -> Vec<u8> {
+        encoded_behind(STORED_DECISION, decision)
+    }
+
+    /// The encoding of a reversal that is stored, without a copy of it.
+    pub(crate) fn of_reversal(reversal: &Reversal) -> Vec<u8> {
+        encoded_behind(STORED_REVERSAL, reversal)
+    }
+}
+
+fn encoded_behind<T: Encode>(number: u8, value: &T) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.u8(number).value(value);
+    writer.into_bytes()
+}
+
+const STORED_DECISION: u8 = 1;
+const STORED_REVERSAL: u8 = 2;
+
 impl Encode for Stored {
     fn encode(&self, writer: &mut Writer) {
         match self {
-            Stored::Decision(decision) => writer.u8(1).value(&**decision),
-            Stored::Reversal(reversal) => writer.u8(2).value(&**reversal),
+            Stored::Decision(decision) => writer.u8(STORED_DECISION).value(&**decision),
+            Stored::Reversal(reversal) => writer.u8(STORED_REVERSAL).value(&**reversal),
             Stored::ScriptNotice(notice) => writer.u8(3).value(&**notice),
             Stored::Tombstone(reversal) => writer.u8(4).value(reversal),
         };
@@ -396,8 +425,8 @@ impl Encode for Stored {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         match reader.u8()? {
-            1 => Ok(Stored::Decision(Box::new(reader.value()?))),
-            2 => Ok(Stored::Reversal(Box::new(reader.value()?))),
+            STORED_DECISION => Ok(Stored::Decision(Box::new(reader.value()?))),
+            STORED_REVERSAL => Ok(Stored::Reversal(Box::new(reader.value()?))),
             3 => Ok(Stored::ScriptNotice(Box::new(reader.value()?))),
             4 => Ok(Stored::Tombstone(reader.value()?)),
             _ => Err(reader.malformed("a stored decision")),

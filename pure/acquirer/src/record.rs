@@ -344,6 +344,9 @@ pub struct Reversal {
     pub rule: String,
     /// Unix time in milliseconds.
     pub wall_ms: u64,
+    /// Whether risk rules look back on it: only where the merchant's policy has them asked. Those of 0.1.0 and 0.2.0 do not say;
+    /// they were all remembered.
+    pub remembered: bool,
 }
 
 /// A script result taken down.

@@ -87,6 +87,7 @@ impl Acquirer {
             undo,
             rule: rule.id().to_owned(),
             wall_ms: self.now.wall_ms,
+            remembered: self.is_screened(),
         };
         self.conclude(work, Some(Record::Reversed(Box::new(reversal))), body, out);
     }

@@ -63,11 +63,15 @@ fn signature_row(signature: &Signature) -> Row {
 }
 
 fn intent_row(intent: &Intent, stored: &Stored) -> Row {
-    Row::Unique { space: SPACE_INTENT, key: intent.key(), value: stored.to_bytes() }
+    decided_row(intent, stored.to_bytes())
+}
+
+fn decided_row(intent: &Intent, value: Vec<u8>) -> Row {
+    Row::Unique { space: SPACE_INTENT, key: intent.key(), value }
 }
 
 fn decision_rows(decision: &Decision) -> Vec<Row> {
-    let mut rows = vec![intent_row(&decision.intent, &Stored::Decision(Box::new(decision.clone())))];
+    let mut rows = vec![decided_row(&decision.intent, Stored::of_decision(decision))];
     if let Some((card, tries)) = &decision.pin_tries {
         rows.extend(pin_try_rows(card, tries));
     }
@@ -181,8 +185,8 @@ fn capture_row(decision: &Decision) -> Option<Row> {
 
 /// The reversal's own intent comes first: a copy of a reversal must find its answer, not its effect.
 fn reversal_rows(reversal: &Reversal) -> Vec<Row> {
-    let mut rows = vec![intent_row(&reversal.intent, &Stored::Reversal(Box::new(reversal.clone())))];
-    if let Some(past) = past_of_reversal(reversal) {
+    let mut rows = vec![decided_row(&reversal.intent, Stored::of_reversal(reversal))];
+    if let Some(past) = past_of_reversal(reversal).filter(|_| reversal.remembered) {
         rows.extend(past_rows(&past));
     }
     match &reversal.undo {

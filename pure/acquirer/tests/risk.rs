@@ -99,7 +99,29 @@ fn a_host_without_rules_asks_nobody_and_keeps_no_past() {
     assert_eq!(code(&sell(&mut world, 60_000).1), "00");
     assert!(world.host.questions.is_empty());
     assert_eq!(last_decision(&mut world).screening, None);
-    assert!(!world.store.facts.keys().any(|(space, _)| space == SPACE_PAST));
+    assert_eq!(remembered(&world), 0);
+}
+
+/// Rows that risk rules look back on.
+fn remembered(world: &World) -> usize {
+    world.store.facts.keys().filter(|(space, _)| space == SPACE_PAST).count()
+}
+
+#[test]
+fn a_reversal_is_remembered_where_rules_are_asked_and_says_so_on_record() {
+    for (rules_are, expected) in [(RuleUse::Off, 0), (RuleUse::Flag, Scope::ALL.len())] {
+        let mut world = world(rules_are);
+        let (sale, _) = sell(&mut world, 60_000);
+        let before = remembered(&world);
+        let reversal = world.terminal.reversal(&sale, b"98");
+        assert_eq!(world.code(reversal), "00");
+        assert_eq!(remembered(&world) - before, expected, "{rules_are:?}");
+        let journal = world.store.load(MachineId::of_terminal(world.terminal.id)).unwrap();
+        let record = Record::from_bytes(journal.records.last().unwrap()).unwrap();
+        let Record::Reversed(reversal) = &record else { panic!("{record:?}") };
+        assert_eq!(reversal.remembered, expected > 0);
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Ok(record.clone()));
+    }
 }
 
 #[test]
