@@ -67,11 +67,12 @@ impl Mixer {
 
     fn with(self, part: &[u8]) -> Self {
         let length = u64::try_from(part.len()).expect("a length");
-        part.chunks(8).fold(self.word(length), |mixer, chunk| {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            mixer.word(u64::from_le_bytes(bytes))
-        })
+        let (words, rest) = part.as_chunks();
+        let mixer = words.iter().fold(self.word(length), |mixer, word| mixer.word(u64::from_le_bytes(*word)));
+        if rest.is_empty() {
+            return mixer;
+        }
+        mixer.word(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
     }
 
     fn digest(self) -> [u8; 16] {

@@ -75,8 +75,8 @@ impl Plant {
         }
     }
 
-    fn ped_reply(&self, mut reply: PedReply) -> PedReply {
-        let PedReply::ResponseChecked { result: Ok(summary), .. } = &mut reply else { return reply };
+    fn ped_reply(&self, mut reply: Box<PedReply>) -> Box<PedReply> {
+        let PedReply::ResponseChecked { result: Ok(summary), .. } = &mut *reply else { return reply };
         if !matches!(summary.mti.as_str(), "0210" | "0230") {
             return reply;
         }

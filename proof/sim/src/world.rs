@@ -60,7 +60,7 @@ const CLOCK_SALT: u64 = 0xC10C_0FF5;
 const HOSTS: usize = 2;
 
 enum Happening {
-    Terminal { index: usize, life: u64, waiting: Box<Waiting> },
+    Terminal { index: usize, life: u64, waiting: Waiting },
     TerminalWake { index: usize, life: u64 },
     TerminalRestart { index: usize },
     Shopper { index: usize, turn: u64 },
@@ -417,7 +417,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, *waiting),
+            Happening::Terminal { index, life, waiting } => self.terminal_handles(index, life, waiting),
             Happening::TerminalWake { index, life } => self.terminal_wakes(index, life),
             Happening::TerminalRestart { index } => self.power_on(index),
             Happening::Shopper { index, turn } => self.shopper_acts(index, turn),

@@ -13,14 +13,14 @@ const ROOM_VALUES: usize = 48;
 
 /// Values by tag, one behind the other in one piece of memory that is wiped when it is dropped.
 #[derive(Clone, Default)]
-struct Values {
+pub(crate) struct Values {
     /// Ascending tags, each with the place of its value.
     places: Vec<(Tag, Range<usize>)>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Values {
-    fn get(&self, tag: Tag) -> Option<&[u8]> {
+    pub(crate) fn get(&self, tag: Tag) -> Option<&[u8]> {
         let at = self.places.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
         Some(&self.bytes[self.places[at].1.clone()])
     }
@@ -34,14 +34,30 @@ impl Values {
                 self.bytes[self.places[at].1.clone()].fill(0);
                 self.places[at].1 = self.append(value);
             }
-            Err(at) => {
-                let place = self.append(value);
-                if self.places.is_empty() {
-                    self.places.reserve(ROOM_VALUES);
-                }
-                self.places.insert(at, (tag, place));
-            }
+            Err(at) => self.insert_at(at, tag, value),
         }
+    }
+
+    /// Whether there was none of this tag: one that is there stays.
+    pub(crate) fn insert_new(&mut self, tag: Tag, value: &[u8]) -> bool {
+        let place = self.places.binary_search_by_key(&tag, |(tag, _)| *tag);
+        if let Err(at) = place {
+            self.insert_at(at, tag, value);
+        }
+        place.is_err()
+    }
+
+    fn insert_at(&mut self, at: usize, tag: Tag, value: &[u8]) {
+        let place = self.append(value);
+        if self.places.is_empty() {
+            self.places.reserve(ROOM_VALUES);
+        }
+        self.places.insert(at, (tag, place));
+    }
+
+    /// Every value by ascending tag.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
+        self.places.iter().map(|(tag, place)| (*tag, &self.bytes[place.clone()]))
     }
 
     /// Grows by hand, because a vector that grows by itself leaves what it held in freed memory.

@@ -1,12 +1,11 @@
 //! Reading application data: the records the AFL lists (EMV 4.4 Book 3 §10.2).
 
 use crate::apdu::{Command, Response, StatusWord};
+use crate::data::Values;
 use crate::select::read_record_command;
-use std::collections::BTreeMap;
 use thiserror::Error;
 use tlv::afl::RecordAddress;
 use tlv::{Afl, Tag, TlvError, ber, tags};
-use zeroize::Zeroizing;
 
 /// Most records read from one card.
 pub const MAX_RECORDS: usize = 512;
@@ -63,7 +62,7 @@ pub enum RecordError {
 pub struct RecordReader {
     addresses: Vec<RecordAddress>,
     position: usize,
-    objects: BTreeMap<Tag, Zeroizing<Vec<u8>>>,
+    objects: Values,
     signed_records: Option<Vec<u8>>,
 }
 
@@ -77,7 +76,7 @@ impl RecordReader {
         if addresses.len() > MAX_RECORDS {
             return Err(RecordError::TooManyRecords);
         }
-        Ok(RecordReader { addresses, position: 0, objects: BTreeMap::new(), signed_records: Some(Vec::new()) })
+        Ok(RecordReader { addresses, position: 0, objects: Values::default(), signed_records: Some(Vec::new()) })
     }
 
     /// The next command, or `None` when every record has been read.
@@ -119,8 +118,7 @@ impl RecordReader {
         }
         let mut redundant = None;
         ber::for_each_primitive(&nodes, &mut |tag, value| {
-            let previous = self.objects.insert(tag, Zeroizing::new(value.to_vec()));
-            if previous.is_some() {
+            if !self.objects.insert_new(tag, value) {
                 redundant = redundant.or(Some(tag));
             }
         });
@@ -144,7 +142,7 @@ impl RecordReader {
             return;
         };
         ber::for_each_primitive(&nodes, &mut |tag, value| {
-            self.objects.entry(tag).or_insert_with(|| Zeroizing::new(value.to_vec()));
+            self.objects.insert_new(tag, value);
         });
     }
 
@@ -154,9 +152,9 @@ impl RecordReader {
         }
     }
 
-    /// The objects read so far.
-    pub fn objects(&self) -> &BTreeMap<Tag, Zeroizing<Vec<u8>>> {
-        &self.objects
+    /// The objects read so far, by ascending tag.
+    pub fn objects(&self) -> impl Iterator<Item = (Tag, &[u8])> {
+        self.objects.iter()
     }
 
     /// The records that take part in offline data authentication, joined; `None` when one of them is unusable.
@@ -169,7 +167,7 @@ impl RecordReader {
     /// # Errors
     /// [`RecordError::Missing`].
     pub fn check_mandatory(&self) -> Result<(), RecordError> {
-        match MANDATORY.into_iter().find(|tag| !self.objects.contains_key(tag)) {
+        match MANDATORY.into_iter().find(|tag| self.objects.get(*tag).is_none()) {
             Some(tag) => Err(RecordError::Missing { tag }),
             None => Ok(()),
         }

@@ -13,6 +13,11 @@ const ECASH_AUTHORISATION: Tag = Tag::new(0x9F74);
 /// Longest script result in F55, in bytes: as many whole results as a one-byte length can announce beside the rest.
 pub(crate) const SCRIPT_RESULTS_BYTES_MAX: usize = 120;
 
+/// Room for chip data at first, in bytes: most transactions need no more.
+const ROOM_BYTES: usize = 256;
+/// Room for the objects of two records at first.
+const ROOM_OBJECTS: usize = 64;
+
 /// What a request carries.
 const REQUEST: &[Tag] = &[
     tags::APPLICATION_CRYPTOGRAM,
@@ -91,7 +96,7 @@ impl ChipRecord {
 
 /// Keeps of a kernel's data what any message may carry. `value_of` gives a data object's value.
 pub(crate) fn collect<'a>(value_of: impl Fn(Tag) -> Option<&'a [u8]>) -> Vec<u8> {
-    let mut builder = tlv::Builder::new();
+    let mut builder = tlv::Builder::with_capacity(ROOM_BYTES);
     for tag in REQUEST.iter().chain(CERTIFICATE_EXTRA).chain(OFFLINE_EXTRA) {
         if let Some(value) = value_of(*tag) {
             builder.push(*tag, value);
@@ -106,9 +111,11 @@ pub(crate) fn collect<'a>(value_of: impl Fn(Tag) -> Option<&'a [u8]>) -> Vec<u8>
 
 /// The listed objects in order, each from the first source that has it.
 fn select(sources: &[&[u8]], lists: &[&[Tag]]) -> Vec<u8> {
-    let objects: Vec<Element<'_>> =
-        sources.iter().flat_map(|source| Elements::new(source).map_while(Result::ok)).collect();
-    let mut builder = tlv::Builder::new();
+    let mut objects: Vec<Element<'_>> = Vec::with_capacity(ROOM_OBJECTS);
+    for source in sources {
+        objects.extend(Elements::new(source).map_while(Result::ok));
+    }
+    let mut builder = tlv::Builder::with_capacity(ROOM_BYTES);
     for tag in lists.iter().copied().flatten() {
         if let Some(object) = objects.iter().find(|object| object.tag == *tag) {
             builder.push(*tag, object.value);

@@ -8,8 +8,10 @@ use pedlink::FrameTemplate;
 use types::{Expiry, Pan, SecretBytes};
 use zeroize::Zeroizing;
 
-/// Room for a body, in bytes: every field this dialect sends at its longest fits, so that no copy is left behind by growth.
-const BODY_BYTES: usize = 3328;
+/// Room in a body for everything of bounded length: type, bitmap and all fields but 48, 55 and those from 59 to 63, in bytes.
+const BOUNDED_BYTES: usize = 256;
+/// Room for the lengths in front of the others, in bytes.
+const LENGTHS_BYTES: usize = 16;
 /// Room for length, TPDU and header, in bytes.
 const ENVELOPE_BYTES: usize = 13;
 /// Bytes of F64.
@@ -80,12 +82,24 @@ impl AccountFields {
     }
 }
 
+/// A buffer that holds the whole body: growth would leave a copy of it behind in freed memory. What is not used need not be wiped.
+fn room(template: &FrameTemplate, field_55: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+    let digits = [template.additional_private.as_ref(), Some(&template.private_60), template.original_61.as_ref()];
+    let octets =
+        [template.private_62.as_ref(), template.private_63.as_ref(), template.custom.as_ref().map(|custom| &custom.0)];
+    let digits: usize = digits.into_iter().flatten().map(String::len).sum();
+    let octets: usize = octets.into_iter().flatten().map(Vec::len).sum();
+    let whole = BOUNDED_BYTES + LENGTHS_BYTES + digits + octets + field_55.map_or(0, <[u8]>::len);
+    Zeroizing::new(Vec::with_capacity(whole))
+}
+
 /// MTI, bitmap and fields. If the template wants a MAC, the last eight bytes are its place.
 pub(crate) fn body(
     template: &FrameTemplate,
     account: Option<&AccountFields>,
 ) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    let mut out = Zeroizing::new(Vec::with_capacity(BODY_BYTES));
+    let chip = account.and_then(|account| account.chip.as_deref());
+    let mut out = room(template, chip);
     let mut encoder = Encoder::new(&SPEC, template.mti.as_bytes(), &mut out)?;
     write_until_26(&mut encoder, template, account)?;
     write_32_to_49(&mut encoder, template, account)?;
@@ -173,7 +187,7 @@ pub(crate) fn signature_body(
     template: &FrameTemplate,
     fields: &SignatureFields<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    let mut out = Zeroizing::new(Vec::with_capacity(BODY_BYTES));
+    let mut out = room(template, Some(fields.elements));
     let mut encoder = Encoder::new(&SPEC, template.mti.as_bytes(), &mut out)?;
     text(&mut encoder, 2, fields.pan.as_ref().map(|pan| pan.expose()))?;
     number(&mut encoder, 4, template.amount.map(|amount| amount.minor()))?;
@@ -351,17 +365,27 @@ mod tests {
 
     #[test]
     fn the_longest_message_needs_no_second_buffer() {
+        let fields = AccountFields {
+            pin_block: Some([1; 8]),
+            track2: Some((SecretBytes::copy_from(b"6222620000000000012D51BA5C324CEF8CA30"), true)),
+            ..account(vec![0x95; 255])
+        };
         let template = FrameTemplate {
+            acquirer_id: Some("1".repeat(11)),
+            rrn: Some(types::Rrn::parse("123456789012").unwrap()),
+            authorisation_code: Some(types::AuthorisationCode::parse("123456").unwrap()),
+            response_code: Some(ResponseCode::parse("00").unwrap()),
             additional_private: Some("1".repeat(322)),
+            private_60: "1".repeat(17),
             original_61: Some("1".repeat(29)),
             private_62: Some(vec![1; 999]),
             private_63: Some(vec![b'1'; 163]),
             custom: Some(pedlink::CustomData(vec![b'1'; 999])),
-            acquirer_id: Some("1".repeat(11)),
             ..template("0200")
         };
-        let long = body(&template, Some(&account(vec![0x95; 255]))).unwrap();
-        assert!(long.len() < BODY_BYTES && long.capacity() == BODY_BYTES);
+        let body = body(&template, Some(&fields)).unwrap();
+        assert!(body.len() <= body.capacity());
+        assert_eq!(body.capacity(), room(&template, fields.chip.as_deref()).capacity());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Ped {
         match (&session.stage, session.pending) {
             (Stage::Till, Some(CardDecision::Online)) => {
                 let result = session.online_result(&answer);
-                session.remark("host", trace::online_result(&result));
+                session.remark("host", || trace::online_result(&result));
                 self.drive(Input::OnlineResult(result));
             }
             // The same command again: its answer is on the way.
@@ -91,7 +91,7 @@ impl Ped {
         let blob = self.final_blob();
         let Some(session) = self.session.as_mut() else { return };
         for result in &outcome.script_results {
-            session.remark("script", trace::hex(&result.encode()));
+            session.remark("script", || trace::hex(&result.encode()));
         }
         let finished = Finished {
             approved: outcome.decision == Decision::Approved,
@@ -131,7 +131,7 @@ impl Ped {
         match owner.seal(&mut self.vault, &transaction) {
             Ok(blob) => Some(blob),
             Err(refusal) => {
-                session.remark("vault", format!("no blob: {refusal}"));
+                session.remark("vault", || format!("no blob: {refusal}"));
                 None
             }
         }

@@ -103,7 +103,7 @@ impl Ped {
     }
 
     pub(crate) fn reply(&mut self, reply: PedReply) {
-        self.effects.push(Effect::ToTill(reply));
+        self.effects.push(Effect::ToTill(Box::new(reply)));
     }
 
     /// Sets the end of patience, `delay_ms` from now.

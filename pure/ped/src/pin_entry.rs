@@ -44,7 +44,7 @@ impl Ped {
 
     fn remark(&mut self, topic: &str, text: &str) {
         if let Some(session) = self.session.as_mut() {
-            session.remark(topic, text);
+            session.remark(topic, || text.to_owned());
         }
     }
 

@@ -130,7 +130,7 @@ impl Ped {
         let Some(session) = self.session.as_mut().filter(|session| matches!(session.stage, Stage::Card)) else {
             return;
         };
-        session.remark("card", trace::answer_to_reset(answer_to_reset));
+        session.remark("card", || trace::answer_to_reset(answer_to_reset));
         self.effect(Effect::Display(Prompt::DoNotRemove));
         self.drive(Input::Start);
     }

@@ -148,10 +148,10 @@ impl Session {
         self.stage = Stage::Over;
     }
 
-    /// A remark for the trace.
-    pub(crate) fn remark(&mut self, topic: &str, text: impl Into<String>) {
+    /// A remark for the trace, put into words only if one is kept.
+    pub(crate) fn remark(&mut self, topic: &str, text: impl FnOnce() -> String) {
         if self.explains {
-            self.remarks.push(crate::trace::line(topic, text));
+            self.remarks.push(crate::trace::line(topic, text()));
         }
     }
 }

@@ -117,10 +117,9 @@ pub enum Prompt {
 }
 
 /// What the PED asks the outside to do.
-#[expect(clippy::large_enum_variant, reason = "effects are few and live for one step")]
 pub enum Effect {
     /// An answer to the till.
-    ToTill(PedReply),
+    ToTill(Box<PedReply>),
     /// Wait for a card, power it, and tell its answer to reset by [`Event::CardInserted`] ([`Event::CardResponse`] with [`CardGone`] if
     /// the reader gives up).
     PowerOnCard,

@@ -606,7 +606,7 @@ impl Machine for Till {
         match event {
             Event::PowerOn => self.power_on(&mut turn),
             Event::Operator(command) => self.operator(&mut turn, command),
-            Event::Ped(reply) => self.ped_reply(&mut turn, reply),
+            Event::Ped(reply) => self.ped_reply(&mut turn, *reply),
             Event::LinkResponse { exchange, frame } => self.link_response(&mut turn, exchange, frame),
             Event::LinkFailed { exchange, sent_any } => self.link_failed(&mut turn, exchange, sent_any),
             Event::Wake => self.wake(&mut turn),

@@ -9,7 +9,6 @@ use pedlink::{OpaqueFrame, PedCommand, PedReply};
 use types::{Amount, AuthorisationCode, BatchNumber, LocalDate, PaymentCode, ResponseCode, Rrn, Stan, TruncatedPan};
 
 /// What the outside tells a till.
-#[allow(clippy::large_enum_variant, reason = "events are handled one by one and never stored in numbers")]
 #[derive(Debug)]
 pub enum Event {
     /// The process began: nothing that was in flight is in flight any more.
@@ -17,7 +16,7 @@ pub enum Event {
     /// The cashier, or a program in the cashier's place.
     Operator(OperatorCommand),
     /// The PED.
-    Ped(PedReply),
+    Ped(Box<PedReply>),
     /// The host answered.
     LinkResponse {
         /// The exchange of [`Effect::Exchange`]; any other is a late answer and changes nothing.

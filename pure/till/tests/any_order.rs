@@ -142,7 +142,7 @@ fn event(draw: Draw, seen: &Seen) -> Event {
     let exchange = seen.exchange.wrapping_sub(u64::from(draw.small == 7));
     match draw.kind {
         0..=10 if draw.small == 0 => Event::Operator(command(draw)),
-        0..=19 => Event::Ped(ped_reply(draw, seen)),
+        0..=19 => Event::Ped(Box::new(ped_reply(draw, seen))),
         20..=22 => Event::LinkResponse { exchange, frame: OpaqueFrame::new(vec![9]) },
         23 => Event::LinkFailed { exchange, sent_any: draw.flag },
         24 if draw.small == 0 => Event::PowerOn,

@@ -51,7 +51,7 @@ impl World {
     }
 
     pub(super) fn soon(&mut self, index: usize, life: u64, delay_ms: u64, waiting: Waiting) {
-        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting: Box::new(waiting) });
+        self.schedule.after(delay_ms, Happening::Terminal { index, life, waiting });
     }
 
     fn cut_power(&mut self, index: usize) {
@@ -131,7 +131,7 @@ impl World {
         let removed = removed || self.script.as_mut().is_some_and(|script| script.is_pulled(&effect));
         let (delay_ms, event) = match effect {
             ped::Effect::ToTill(reply) => {
-                if let pedlink::PedReply::WorkingKeysLoaded { loaded } = reply {
+                if let pedlink::PedReply::WorkingKeysLoaded { loaded } = *reply {
                     self.working_keys_loaded(index, loaded);
                 }
                 return self.soon(index, life, 1, Waiting::Till(till::Event::Ped(reply)));

@@ -81,7 +81,7 @@ impl Kernel {
             return self.card_error(CardError::Records(error));
         }
         for (tag, value) in reader.objects() {
-            self.session.data.set_card(*tag, value);
+            self.session.data.set_card(tag, value);
         }
         if let Some(tag) = self.find_format_error() {
             return self.card_error(CardError::Format(tag));

@@ -130,7 +130,7 @@ impl Bench {
             let effects = self.step(event);
             for effect in effects {
                 match effect {
-                    Effect::ToTill(reply) => replies.push(reply),
+                    Effect::ToTill(reply) => replies.push(*reply),
                     other => events.extend(self.react(other)),
                 }
             }
