@@ -13,6 +13,8 @@ use memory_disk::When;
 use ped::Ped;
 use till::Till;
 
+/// How soon a shopper looks again at a busy till at first, in milliseconds.
+pub const LOOKS_AGAIN_MS_MIN: u64 = 1_000;
 /// Power cuts after which a terminal gives no explanations any more: they cost more time than the payments.
 const EXPLAINING_LIVES: u64 = 20;
 
@@ -59,6 +61,8 @@ pub struct Terminal {
     pub wake_planned_ms: Option<u64>,
     /// Counts shoppers planned: only the newest one comes.
     pub shoppers_planned: u64,
+    /// How long the shopper who finds the till busy waits before he looks again, in milliseconds.
+    pub looks_again_ms: u64,
     /// Number of the card that the PED has powered, as long as it is the same one.
     pub card_read: Option<usize>,
     /// Whether the shopper typed a wrong PIN for it.
@@ -106,6 +110,7 @@ impl Terminal {
             clock_off_ms: 0,
             wake_planned_ms: None,
             shoppers_planned: 0,
+            looks_again_ms: LOOKS_AGAIN_MS_MIN,
             till_config,
             ped_config,
             vault,

@@ -1,7 +1,7 @@
 //! Shoppers and cashiers: who comes when, and what is asked of the till.
 
 use super::{Happening, WALLETS, World};
-use crate::terminal::Waiting;
+use crate::terminal::{LOOKS_AGAIN_MS_MIN, Waiting};
 use till::{CompletionForm, OperatorCommand, TransactionKind, TransactionStatus};
 use types::{Amount, Currency, Stan};
 
@@ -34,6 +34,9 @@ const HOLIDAYS_MAX: u32 = 6;
 /// Shops open again within this time after a closure, in virtual milliseconds.
 const OPENING_MS_MAX: u64 = 600_000;
 
+/// How seldom a shopper looks again at a busy till, in milliseconds.
+const LOOKS_AGAIN_MS_MAX: u64 = 64_000;
+
 impl World {
     /// One shopper at a time stands before a terminal: planning the next one sends away whoever was planned before.
     pub(super) fn plan_shopper(&mut self, index: usize, delay_ms: u64) {
@@ -58,8 +61,9 @@ impl World {
         };
         // A command given to a busy till waits or is refused: that too must happen at times.
         if !till.is_idle() && !self.shoppers.chance(IMPATIENT) {
-            return self.plan_shopper(index, 1_000);
+            return self.wait_for_till(index);
         }
+        self.terminals[index].looks_again_ms = LOOKS_AGAIN_MS_MIN;
         if self.healing_since_ms.is_some() {
             return;
         }
@@ -74,6 +78,13 @@ impl World {
         self.soon(index, life, 1, Waiting::Till(till::Event::Operator(command)));
         // Should the outcome be lost in a power cut, the next shopper comes anyway.
         self.plan_shopper(index, 400_000);
+    }
+
+    /// A till that may not sign in is busy for hours: who waits for it looks ever more seldom.
+    fn wait_for_till(&mut self, index: usize) {
+        let delay_ms = self.terminals[index].looks_again_ms;
+        self.terminals[index].looks_again_ms = (2 * delay_ms).min(LOOKS_AGAIN_MS_MAX);
+        self.plan_shopper(index, delay_ms);
     }
 
     /// Whether all shops are closed. Closing is drawn with a shopper, and only while payments are still to come.
