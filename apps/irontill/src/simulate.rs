@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 const STEPS_SHOWN: usize = 40;
 /// Transactions of each world in which a planted bug is hunted.
 const HUNT_EACH: u64 = 250;
-/// Hexadecimal digits of a seed base that count.
-const SEED_BASE_DIGITS: usize = 12;
 /// Most transactions before a planted bug counts as not caught.
 const HUNT_LIMIT: u64 = 1_000_000;
 
@@ -229,8 +227,7 @@ fn print_many(many: &Many, sweep: &Sweep<'_>, took: Duration) {
 
 /// Seeds from a base that is written in hexadecimal.
 fn range_from(base: &str, worlds: u64) -> Result<RangeInclusive<u64>, Misuse> {
-    let digits = base.get(..base.len().min(SEED_BASE_DIGITS)).unwrap_or_default();
-    let first = u64::from_str_radix(digits, 16)
+    let first = sim::first_seed(base)
         .map_err(|_| Misuse("--seed-base: hexadecimal digits, for example the hash of a commit".to_owned()))?;
     if worlds == 0 {
         return Err(Misuse("--worlds: at least one".to_owned()));

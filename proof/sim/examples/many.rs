@@ -11,8 +11,8 @@ use std::time::Instant;
 // Worlds allocate much and free it soon. Linking it is enough: it stands in the place of the C library's.
 use mimalloc as _;
 
-/// Hexadecimal digits of a hash that count, as in `irontill sim`.
-const SEED_BASE_DIGITS: usize = 12;
+/// Violations of one seed that are shown.
+const VIOLATIONS_SHOWN: usize = 3;
 
 fn seeds(words: &[String]) -> anyhow::Result<bool> {
     let [range, each, jobs, rest @ ..] = words else { anyhow::bail!("seeds FIRST-LAST EACH JOBS [FAULTS]") };
@@ -26,21 +26,22 @@ fn gate(words: &[String]) -> anyhow::Result<bool> {
     let [hash, worlds, each, jobs, twice_every] = words else {
         anyhow::bail!("gate HASH WORLDS EACH JOBS TWICE-EVERY")
     };
-    let digits = hash.get(..hash.len().min(SEED_BASE_DIGITS)).unwrap_or_default();
-    let (first, worlds): (_, u64) = (u64::from_str_radix(digits, 16)?, worlds.parse()?);
+    let (first, worlds): (_, u64) = (sim::first_seed(hash)?, worlds.parse()?);
     anyhow::ensure!(worlds > 0, "at least one world");
     let (seeds, twice_every) = (first..=first + (worlds - 1), twice_every.parse()?);
     run(&sim::Sweep { seeds, each: each.parse()?, faults: "all", jobs: jobs.parse()?, twice_every })
 }
 
 fn run(sweep: &sim::Sweep<'_>) -> anyhow::Result<bool> {
-    let begun = Instant::now();
+    let (sim::Sweep { seeds, each, faults, .. }, begun) = (sweep, Instant::now());
+    println!("seeds {}-{}, {each} transactions each, faults {faults}", seeds.start(), seeds.end());
     let many = sweep.run()?;
     let seconds = begun.elapsed().as_secs_f64();
-    for report in many.failures.iter().take(10) {
-        for violation in report.violations.iter().take(3) {
+    for report in &many.failures {
+        for violation in report.violations.iter().take(VIOLATIONS_SHOWN) {
             println!("seed {} {} {}", report.seed, violation.invariant, violation.detail);
         }
+        println!("  again: irontill sim --seed {} --transactions {each} --faults {faults}", report.seed);
     }
     println!(
         "{} seeds ({} of them twice), {} transactions, {} events, {} violations, {seconds:.1} s, {:.0} transactions a second, hash {}",

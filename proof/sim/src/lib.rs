@@ -35,7 +35,7 @@ pub use flows::{
     Act, Cut, FLOWS, Flow, Node, Played, TORN_DRAWS, Tally, play, play_on_lying_disks, try_operations, try_recoveries,
 };
 pub use hunt::{Catch, hunt};
-pub use many::{Many, Sweep};
+pub use many::{Many, Sweep, first_seed};
 pub use random::Random;
 pub use replay::{Minimised, Step, Told, Until, minimise, replay};
 pub use settlement_day::{SettledDay, settle_day};

@@ -3,10 +3,22 @@
 use crate::{Report, Violation, plan, run};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::num::ParseIntError;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Hexadecimal digits of a seed base that count.
+const SEED_BASE_DIGITS: usize = 12;
+
+/// The first seed of a base: hexadecimal, for example the hash of a commit, of which the first twelve digits count.
+///
+/// # Errors
+/// Other characters among those digits, or none.
+pub fn first_seed(base: &str) -> Result<u64, ParseIntError> {
+    u64::from_str_radix(base.get(..base.len().min(SEED_BASE_DIGITS)).unwrap_or_default(), 16)
+}
 
 /// What a run of many seeds is asked for.
 #[derive(Debug, Clone)]
