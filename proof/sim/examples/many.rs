@@ -23,7 +23,9 @@ fn seeds(words: &[String]) -> anyhow::Result<bool> {
 }
 
 fn gate(words: &[String]) -> anyhow::Result<bool> {
-    let [hash, worlds, each, jobs, twice_every] = words else { anyhow::bail!("gate HASH WORLDS EACH JOBS TWICE-EVERY") };
+    let [hash, worlds, each, jobs, twice_every] = words else {
+        anyhow::bail!("gate HASH WORLDS EACH JOBS TWICE-EVERY")
+    };
     let digits = hash.get(..hash.len().min(SEED_BASE_DIGITS)).unwrap_or_default();
     let (first, worlds): (_, u64) = (u64::from_str_radix(digits, 16)?, worlds.parse()?);
     anyhow::ensure!(worlds > 0, "at least one world");

@@ -226,7 +226,9 @@ impl World {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Ped(command) => self.queue.extend(self.ped.handle(command).into_iter().map(Box::new).map(Event::Ped)),
+            Effect::Ped(command) => {
+                self.queue.extend(self.ped.handle(command).into_iter().map(Box::new).map(Event::Ped))
+            }
             Effect::Exchange { exchange, frame, timeout_ms } => {
                 assert!(timeout_ms > 0);
                 self.exchange(exchange, frame);
