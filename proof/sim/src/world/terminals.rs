@@ -89,16 +89,18 @@ impl World {
         let now_ms = self.schedule.now_ms();
         let planned = terminal.wake_planned_ms.is_some_and(|planned| planned >= now_ms && planned <= deadline);
         if !planned {
-            terminal.wake_planned_ms = Some(deadline);
+            let wake_ms = deadline.max(now_ms);
+            terminal.wake_planned_ms = Some(wake_ms);
             let life = terminal.life;
-            self.schedule.at(deadline, Happening::TerminalWake { index, life });
+            self.schedule.at(wake_ms, Happening::TerminalWake { index, life });
         }
     }
 
     pub(super) fn terminal_wakes(&mut self, index: usize, life: u64) {
         let now_ms = self.schedule.now_ms();
         let terminal = &mut self.terminals[index];
-        if terminal.life != life || !terminal.up {
+        // A wake-up whose place an earlier one took is void: with a successor of its own it would come for ever.
+        if terminal.life != life || !terminal.up || terminal.wake_planned_ms != Some(now_ms) {
             return;
         }
         terminal.wake_planned_ms = None;
