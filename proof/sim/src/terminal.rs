@@ -7,6 +7,7 @@ use crate::store::SimulatedStore;
 use crate::vault::Keys;
 use card::{Card, Personalisation};
 use driver::{Halt, Interrupt, Line, SingleDriver};
+use keys::{KeyBlock, TerminalMaster};
 use machine::Tick;
 use machine::store::StoreFault;
 use memory_disk::When;
@@ -177,6 +178,12 @@ impl Terminal {
     /// Whether the PED was enrolled.
     pub fn holds_master_key(&self) -> bool {
         self.ped.as_ref().is_some_and(|ped| ped.machine().holdings().master_key.is_some())
+    }
+
+    /// Whether the PED holds this master key, in use or for later.
+    pub fn holds(&self, key: &KeyBlock<TerminalMaster>) -> bool {
+        let holdings = self.ped.as_ref().map(|ped| ped.machine().holdings());
+        holdings.is_some_and(|held| held.master_key.iter().chain(&held.staged_master_keys).any(|other| other == key))
     }
 
     /// Version of the PED's present master key; 0 without power or key.

@@ -99,9 +99,11 @@ impl World {
         }
     }
 
-    /// The terminal holds the new key. Sooner or later, or never, the host hears of it.
+    /// The terminal holds a master key. If it is the new one, then sooner or later, or never, the host hears of it. A terminal that
+    /// was without power when the new one came has just taken its first, in its enrolment.
     pub(super) fn tell_host_of_master_key(&mut self, index: usize) {
-        let Some(order) = self.key_orders[index].as_ref().map(|made| made.order) else { return };
+        let held = self.key_orders[index].as_ref().filter(|made| self.terminals[index].holds(&made.key));
+        let Some(order) = held.map(|made| made.order) else { return };
         if !self.shoppers.chance(KEY_ORDER_BREAKS_OFF) {
             let delay = self.shoppers.between(1, KEY_ROTATION_MS_MAX / 4);
             self.schedule.after(delay, Happening::MasterKeyConfirmed { index, order });
