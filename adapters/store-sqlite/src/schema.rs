@@ -67,7 +67,8 @@ CREATE TABLE balance (
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreFault> {
     let fresh = create_private(path).map_err(|error| in_file(path, &error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = prepared(Connection::open_with_flags(path, flags).map_err(medium)?)?;
+    let opened = Connection::open_with_flags(path, flags).map_err(medium)?;
+    let connection = prepared(opened, |error| unopened(path, error))?;
     if fresh {
         sync_folder(path).map_err(|error| in_file(path, &error))?;
     }
@@ -77,12 +78,15 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreFault> {
 /// Opens or makes a file that is none of the operating system's.
 pub(crate) fn open_in_vfs(path: &Path, vfs: &CStr) -> Result<Connection, StoreFault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    prepared(Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(medium)?)
+    prepared(Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(medium)?, medium)
 }
 
-fn prepared(mut connection: Connection) -> Result<Connection, StoreFault> {
+fn prepared(
+    mut connection: Connection,
+    unopened: impl Fn(rusqlite::Error) -> StoreFault,
+) -> Result<Connection, StoreFault> {
     connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(medium)?;
-    configure(&connection).map_err(medium)?;
+    configure(&connection).map_err(unopened)?;
     prepare_tables(&mut connection)?;
     Ok(connection)
 }
@@ -149,6 +153,18 @@ fn check_version((application, version): (i64, i64)) -> Result<(), StoreFault> {
         return Err(StoreFault::Medium(format!("store version {version} is newer than this program")));
     }
     Ok(())
+}
+
+/// SQLite says of a log or index that it cannot make only that it cannot; what the system says of them is asked for here. An empty
+/// log is none to SQLite.
+fn unopened(path: &Path, error: rusqlite::Error) -> StoreFault {
+    let refused = ["-wal", "-shm"].iter().find_map(|suffix| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&beside);
+        opened.err().map(|cause| format!(": {}: {cause}", beside.display()))
+    });
+    StoreFault::Medium(format!("{}: {error}{}", path.display(), refused.unwrap_or_default()))
 }
 
 fn in_file(path: &Path, error: &io::Error) -> StoreFault {

@@ -173,6 +173,18 @@ fn a_full_disk_is_a_fault_and_nothing_half_written_stays() {
     assert!(report.is_sound(), "{report:?}");
 }
 
+#[test]
+fn a_log_that_cannot_be_made_is_named_with_what_the_system_says_of_it() {
+    let folder = Folder::new();
+    let path = folder.file("host.db");
+    drop(with_sales(&path, 1));
+    fs::create_dir(folder.file("host.db-wal")).unwrap();
+    let fault = SqliteStore::open(&path).err().unwrap().to_string();
+    assert!(fault.contains("host.db-wal") && fault.contains("Is a directory"), "{fault}");
+    fs::remove_dir(folder.file("host.db-wal")).unwrap();
+    assert_eq!(SqliteStore::open(&path).unwrap().load(machine("12345678")).unwrap().last_sequence, 1);
+}
+
 /// Copies the files as a crash would leave them.
 fn image(folder: &Folder, from: &Path, name: &str, wal_bytes: Option<usize>) -> PathBuf {
     let to = folder.file(name);
