@@ -206,7 +206,7 @@ fn made(
         return Ok(None);
     }
     let approved = |payment: &&Transaction| payment.kind == kind && payment.status == TransactionStatus::Approved;
-    Ok(cashier.till().transactions().iter().rev().find(approved).cloned())
+    Ok(cashier.till().transactions().rev().find(approved).cloned())
 }
 
 fn void_of(cashier: &mut dyn Cashier, sell: Errand, kind: TransactionKind) -> anyhow::Result<Option<OperatorCommand>> {

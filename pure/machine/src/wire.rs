@@ -2,12 +2,15 @@
 //!
 //! One [`Reader`] does every bounds check. Nothing here knows what it carries.
 
+use std::sync::Arc;
 use types::{SecretBytes, wipe};
 
 /// Largest single byte string in a record or key word, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
 /// What a writer takes at first: most records and words fit, so that hardly any is moved and wiped while it is written.
 const ROOM_BYTES: usize = 512;
+/// Values that a list gets room for before any is read: its length is only a claim.
+const LIST_ROOM: usize = 64;
 
 /// Why bytes are not the record they claim to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -281,7 +284,11 @@ impl<'a> Reader<'a> {
         if count > self.remaining() {
             return Err(self.malformed("as many values as announced"));
         }
-        (0..count).map(|_| read(self)).collect()
+        let mut values = Vec::with_capacity(count.min(LIST_ROOM));
+        for _ in 0..count {
+            values.push(read(self)?);
+        }
+        Ok(values)
     }
 
     /// Nothing may be left.
@@ -304,6 +311,16 @@ macro_rules! encode_ascii_word {
     )* };
 }
 encode_ascii_word!(TerminalId, MerchantId, Rrn, AuthorisationCode, ResponseCode);
+
+/// What is shared is written like what is not.
+impl<T: Encode> Encode for Arc<T> {
+    fn encode(&self, writer: &mut Writer) {
+        writer.value(&**self);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.value().map(Arc::new)
+    }
+}
 
 impl Encode for types::Stan {
     fn encode(&self, writer: &mut Writer) {

@@ -304,9 +304,9 @@ encode_records! {
     6 => ParametersLost { capks: bool, aids: bool }
     7 => OrderPending { order: u8 }
     8 => StanTaken { stan: value, session: optional_u32 }
-    9 => IntentSent { transaction: boxed }
+    9 => IntentSent { transaction: value }
     10 => IntentCancelled { stan: value, message: value }
-    11 => DeclinedOffline { transaction: boxed }
+    11 => DeclinedOffline { transaction: value }
     12 => ReversalDue { stan: value, reason: value }
     13 => Decided { stan: value, decision: boxed }
     14 => ReversalTried { stan: value, parked: bool }
@@ -321,7 +321,7 @@ encode_records! {
     23 => UploadParked { stan: value }
     24 => BatchClosed { report: boxed }
     25 => ParkedResolved { stan: value, proof: value }
-    27 => ApprovedOffline { transaction: boxed }
+    27 => ApprovedOffline { transaction: value }
     60 => Snapshot { state: whole_state }
     61 => SetTaken { set: set, content: content }
     62 => SetAcknowledged { set: set }

@@ -14,6 +14,7 @@ use iso8583::unionpay::DownloadSet;
 use machine::wire::{Encode, Malformed};
 use machine::{Batch, Machine, MachineId, Tick};
 use pedlink::{CardSummary, CustomData, PedCommand, PedReply, ResponseSummary, TraceLine};
+use std::sync::Arc;
 use types::{Amount, BatchNumber, CivilTime, Stan};
 
 /// Records without a snapshot after which an empty batch is taken as the occasion for one.
@@ -288,8 +289,8 @@ impl Till {
     }
 
     /// Payments of the open batch, oldest first.
-    pub fn transactions(&self) -> &[Transaction] {
-        &self.state.transactions
+    pub fn transactions(&self) -> impl DoubleEndedIterator<Item = &Transaction> + ExactSizeIterator {
+        self.state.transactions.iter().map(Arc::as_ref)
     }
 
     /// A payment of the open batch, otherwise of the one before.

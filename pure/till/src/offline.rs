@@ -10,6 +10,7 @@ use crate::transaction::{Transaction, TransactionKind, TransactionStatus};
 use crate::wire::bounded;
 use crate::words::{Effect, Operation, TransactionOutcome};
 use pedlink::{OnlineAnswer, PedCommand, TraceLine};
+use std::sync::Arc;
 use types::{Amount, Stan};
 
 impl Till {
@@ -44,21 +45,21 @@ impl Till {
                 None => self.fail(turn, nothing_to_upload()),
             };
         }
-        let declined = self.payment_template().and_then(|template| {
-            self.transaction(turn, template, None, TransactionStatus::Declined, text.clone()).map(Box::new)
-        });
+        let declined = self
+            .payment_template()
+            .and_then(|template| self.transaction(turn, template, None, TransactionStatus::Declined, text.clone()));
         let outcome = self.payment_outcome(crate::words::OutcomeStatus::Declined, text);
         if let Some(mut transaction) = declined {
             transaction.chip = last_word.chip;
             transaction.final_blob = last_word.blob;
             transaction.trace = bounded([core::mem::take(&mut transaction.trace), trace].concat());
-            self.note(turn, Record::DeclinedOffline { transaction });
+            self.note(turn, Record::DeclinedOffline { transaction: Arc::new(transaction) });
         }
         self.finish(turn, outcome);
     }
 
     /// The chip's last word after the host could not be reached; surely no byte had left. `false`: the sale is not made.
-    pub(crate) fn sells_unreached(&self, turn: &mut Turn, last_word: &LastWord) -> bool {
+    pub(crate) fn sells_unreached(&self, turn: &Turn, last_word: &LastWord) -> bool {
         let Some(payment) = self.payment() else { return false };
         let (kind, amount) = (payment.goal.kind, payment.goal.amount);
         kind == TransactionKind::Sale
@@ -85,7 +86,7 @@ impl Till {
         last_word: LastWord,
         text: Text,
         trace: Vec<TraceLine>,
-    ) -> Option<Box<Transaction>> {
+    ) -> Option<Transaction> {
         let blob = last_word.blob?;
         let payment = self.job.as_mut().and_then(|job| job.payment.as_mut())?;
         payment.goal.kind = TransactionKind::OfflineSale;
@@ -93,13 +94,13 @@ impl Till {
         let mut sale = self.transaction(turn, template, Some(blob), TransactionStatus::Queued, text)?;
         sale.chip = last_word.chip;
         sale.trace = bounded([core::mem::take(&mut sale.trace), trace].concat());
-        Some(Box::new(sale))
+        Some(sale)
     }
 
-    fn keep_offline_sale(&mut self, turn: &mut Turn, sale: Box<Transaction>) {
+    fn keep_offline_sale(&mut self, turn: &mut Turn, sale: Transaction) {
         let stan = sale.stan;
         let outcome = outcome_of(&sale);
-        self.note(turn, Record::ApprovedOffline { transaction: sale });
+        self.note(turn, Record::ApprovedOffline { transaction: Arc::new(sale) });
         self.print_copies(turn, stan, false);
         self.finish(turn, outcome);
     }

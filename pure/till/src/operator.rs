@@ -317,10 +317,9 @@ impl Till {
     }
 
     fn reprint(&mut self, turn: &mut Turn, stan: Option<Stan>) {
-        let newest = self.state.transactions.iter().chain(&self.state.last_batch);
         let found = match stan {
             Some(stan) => self.find(stan),
-            None => newest.rev().find(|transaction| crate::machine::prints(transaction)).or(None),
+            None => self.state.newest_first().find(|transaction| crate::machine::prints(transaction)),
         };
         let Some(stan) = found.filter(|transaction| crate::machine::prints(transaction)).map(|found| found.stan) else {
             let why = Text::new("没有可重打印的签购单", "No slip of that voucher");

@@ -15,6 +15,7 @@ use pedlink::{
     AccountPart, CardDecision, CardFailure, CardSummary, CardTransaction, ChipData, ChipReceipt, FrameTemplate,
     OnlineAnswer, PedCommand, PedReply, ResponseSummary, SealedBlob, TraceLine,
 };
+use std::sync::Arc;
 use types::{ResponseCode, Rrn, Stan};
 
 /// Tag 9C of a sale, a balance inquiry and a card read for its number only.
@@ -271,8 +272,8 @@ impl Till {
             return None;
         }
         let amount = self.payment()?.goal.amount;
-        let batches = self.state.transactions.iter().rev().chain(self.state.last_batch.iter().rev());
-        batches
+        self.state
+            .newest_first()
             .filter(|sale| (sale.kind == kind || (sale.kind.is_sale() && kind.is_sale())) && sale.is_paid())
             .filter(|sale| sale.voided_by.is_none() && sale.card.token == card.token && sale.amount == amount)
             .find(|sale| turn.now.wall_ms.abs_diff(sale.wall_ms) <= self.config.duplicate_window_ms)
@@ -365,7 +366,7 @@ impl Till {
                 transaction.final_blob = last_word.blob;
                 transaction.trace = bounded([core::mem::take(&mut transaction.trace), trace].concat());
             }
-            self.note(turn, Record::DeclinedOffline { transaction });
+            self.note(turn, Record::DeclinedOffline { transaction: Arc::from(transaction) });
         }
         self.finish(turn, *outcome);
     }
@@ -493,7 +494,7 @@ impl Till {
             .and_then(|template| self.transaction(turn, template, blob, TransactionStatus::Sent, Text::default()));
         match transaction {
             Some(transaction) => {
-                self.note(turn, Record::IntentSent { transaction: Box::new(transaction) });
+                self.note(turn, Record::IntentSent { transaction: Arc::new(transaction) });
                 true
             }
             None => {

@@ -137,7 +137,7 @@ impl PaymentReceipt {
             card: shown_payer(transaction),
             voucher_code: transaction.voucher_code(),
             entry_letter: entry_letter(&transaction.card.entry_mode),
-            organisation: transaction.organisation(),
+            organisation: transaction.organisation().to_owned(),
             title: title(transaction.kind),
             batch: transaction.batch.to_string(),
             stan: transaction.stan,

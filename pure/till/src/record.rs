@@ -8,6 +8,7 @@ use crate::transaction::{Decision, ScriptNotice, Transaction};
 use crate::words::HostProof;
 use iso8583::unionpay::DownloadSet;
 use pedlink::TraceLine;
+use std::sync::Arc;
 use types::{BatchNumber, ResponseCode, Stan};
 
 /// Why working keys count as gone.
@@ -78,7 +79,7 @@ pub enum Record {
     /// is the pending reversal of unionpay-pos §8.1.
     IntentSent {
         /// All of it.
-        transaction: Box<Transaction>,
+        transaction: Arc<Transaction>,
     },
     /// Surely no byte of the payment left.
     IntentCancelled {
@@ -90,13 +91,13 @@ pub enum Record {
     /// The card or the terminal declined before anything was sent.
     DeclinedOffline {
         /// All of it.
-        transaction: Box<Transaction>,
+        transaction: Arc<Transaction>,
     },
     /// Card and terminal approved without the host: paid, and to be uploaded. If the same payment was to be sent and surely was
     /// not, this takes its place.
     ApprovedOffline {
         /// All of it.
-        transaction: Box<Transaction>,
+        transaction: Arc<Transaction>,
     },
     /// The payment must be reversed.
     ReversalDue {

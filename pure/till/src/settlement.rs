@@ -1,6 +1,7 @@
 //! Settlement totals, phases and reports (unionpay-pos §8.3).
 
 use crate::transaction::{Side, Transaction, TransactionKind, TransactionStatus};
+use std::sync::Arc;
 use types::{AMOUNT_MINOR_MAX, BatchNumber, CivilTime, Stan};
 
 /// Digits of one group of F48.
@@ -59,7 +60,7 @@ pub struct Totals {
 impl Totals {
     /// Totals of the approved transactions of one batch. A voided sale counts in both directions; what was reversed counts
     /// in none. A sale with a tip counts once, with the new total (unionpay-pos §8.3).
-    pub fn of(transactions: &[Transaction], batch: BatchNumber) -> Self {
+    pub fn of(transactions: &[Arc<Transaction>], batch: BatchNumber) -> Self {
         let mut totals = Self::default();
         transactions
             .iter()
@@ -132,7 +133,7 @@ type Group = (UploadKind, fn(&Transaction) -> bool);
 
 /// Everything that must be uploaded, in the order of §8.3. Notices and offline sales go only when the totals differ (D34): the
 /// host has them already.
-pub(crate) fn upload_items(transactions: &[Transaction], batch: BatchNumber, balanced: bool) -> Vec<UploadItem> {
+pub(crate) fn upload_items(transactions: &[Arc<Transaction>], batch: BatchNumber, balanced: bool) -> Vec<UploadItem> {
     let groups: [Group; 5] = [
         (UploadKind::Certificate, |of| of.kind.is_paid_offline() && certified(of) && !issuer_refuted(of)),
         (UploadKind::Notice, |of| of.kind.is_notice() && !of.kind.is_paid_offline() && is_approved(of)),

@@ -142,7 +142,7 @@ pub(crate) fn elements(config: &Config, of: &Transaction) -> Vec<SignatureElemen
     elements.text(tags::AUTHORISATION_CODE, code.as_ref().map_or("", |code| code.text()));
     elements.text(tags::CURRENCY, &format!("{:03}", of.amount.currency().numeric()));
     if of.kind.is_notice() {
-        elements.text(tags::ORGANISATION, clipped(&of.organisation(), 3));
+        elements.text(tags::ORGANISATION, clipped(of.organisation(), 3));
     }
     original_elements(of, &mut elements);
     elements.text(tags::APPLICATION_LABEL, clipped(&of.card.label, LABEL_CHARACTERS));

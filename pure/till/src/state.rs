@@ -10,6 +10,7 @@ use crate::transaction::{
 };
 use crate::words::{HostProof, HostVerdict};
 use pedlink::TraceLine;
+use std::sync::Arc;
 use types::{Amount, AuthorisationCode, BatchNumber, Rrn, Stan};
 
 /// Trace numbers that one batch may use up: one less than there are, so that none comes twice.
@@ -74,9 +75,9 @@ pub struct State {
     /// Orders of the host not obeyed yet: bit n is order n.
     pub orders: u16,
     /// Payments of the open batch, oldest first.
-    pub transactions: Vec<Transaction>,
+    pub transactions: Vec<Arc<Transaction>>,
     /// Payments of the batch before, without blobs and traces.
-    pub last_batch: Vec<Transaction>,
+    pub last_batch: Vec<Arc<Transaction>>,
     /// The payment that was sent and not decided.
     pub open_intent: Option<Stan>,
     /// The pending reversal.
@@ -118,19 +119,29 @@ impl Default for State {
 }
 
 impl State {
+    /// Payments of the open batch, oldest first.
+    fn of_batch(&self) -> impl DoubleEndedIterator<Item = &Transaction> {
+        self.transactions.iter().map(Arc::as_ref)
+    }
+
+    /// Every payment that is at hand, newest first: the open batch, then the one before.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Transaction> {
+        self.of_batch().rev().chain(self.last_batch.iter().rev().map(Arc::as_ref))
+    }
+
     /// A payment of the open batch.
     pub fn transaction(&self, stan: Stan) -> Option<&Transaction> {
-        self.transactions.iter().rev().find(|transaction| transaction.stan == stan)
+        self.of_batch().rev().find(|transaction| transaction.stan == stan)
     }
 
     /// A payment of the open batch, otherwise of the one before.
     pub fn find(&self, stan: Stan) -> Option<&Transaction> {
-        self.transaction(stan).or_else(|| self.last_batch.iter().rev().find(|transaction| transaction.stan == stan))
+        self.newest_first().find(|transaction| transaction.stan == stan)
     }
 
     /// The approved pre-authorisation of the open batch with this code and date.
     pub fn authorisation(&self, code: AuthorisationCode, mmdd: &str) -> Option<&Transaction> {
-        self.transactions.iter().rev().find(|transaction| {
+        self.of_batch().rev().find(|transaction| {
             transaction.kind == TransactionKind::PreAuthorisation
                 && transaction.status == TransactionStatus::Approved
                 && transaction.authorisation_code() == Some(code)
@@ -146,7 +157,7 @@ impl State {
 
     /// The tip that was added to a sale, or is still on its way.
     pub fn tip_of(&self, sale: Stan) -> Option<&Transaction> {
-        self.transactions.iter().find(|tip| {
+        self.of_batch().find(|tip| {
             let of_sale = tip.original.as_ref().and_then(|original| original.stan) == Some(sale);
             let stands = !matches!(tip.status, TransactionStatus::Declined | TransactionStatus::Cancelled);
             tip.kind == TransactionKind::TipAdjustment && of_sale && stands
@@ -165,7 +176,7 @@ impl State {
                 && payment.status == TransactionStatus::Approved
                 && payment.rrn() == Some(rrn)
         };
-        let payment = self.transactions.iter().chain(&self.last_batch).rev().find(paid)?;
+        let payment = self.newest_first().find(paid)?;
         Some((payment, payment.voucher_code()?))
     }
 
@@ -176,7 +187,7 @@ impl State {
 
     /// All queued notices, oldest first.
     pub fn queued_notices(&self) -> impl Iterator<Item = &Transaction> {
-        self.transactions.iter().filter(|transaction| transaction.status == TransactionStatus::Queued)
+        self.of_batch().filter(|transaction| transaction.status == TransactionStatus::Queued)
     }
 
     /// The pending order that is obeyed next, leaving out those whose bit is set in `obeyed`.
@@ -244,9 +255,9 @@ impl State {
         match record {
             Record::IntentSent { transaction } => {
                 self.open_intent = Some(transaction.stan);
-                self.push(*transaction);
+                self.push(transaction);
             }
-            Record::DeclinedOffline { transaction } => self.push(*transaction),
+            Record::DeclinedOffline { transaction } => self.push(transaction),
             Record::Snapshot { state } => *self = *state,
             other => self.apply(&other),
         }
@@ -272,13 +283,13 @@ impl State {
             Record::StanTaken { stan, session } => self.take_stan(*stan, *session),
             Record::IntentSent { transaction } => {
                 self.open_intent = Some(transaction.stan);
-                self.keep(transaction);
+                self.push(Arc::clone(transaction));
             }
-            Record::DeclinedOffline { transaction } => self.keep(transaction),
+            Record::DeclinedOffline { transaction } => self.push(Arc::clone(transaction)),
             Record::ApprovedOffline { transaction } => {
                 self.close_intent(transaction.stan);
                 self.transactions.retain(|unsent| unsent.stan != transaction.stan);
-                self.keep(transaction);
+                self.push(Arc::clone(transaction));
             }
             Record::IntentCancelled { stan, message } => self.cancel(*stan, message),
             Record::ReversalDue { .. } | Record::ReversalTried { .. } | Record::ReversalAcknowledged { .. } => {
@@ -348,20 +359,16 @@ impl State {
         }
     }
 
-    fn keep(&mut self, transaction: &Transaction) {
-        self.push(transaction.clone());
-    }
-
-    fn push(&mut self, transaction: Transaction) {
+    fn push(&mut self, transaction: Arc<Transaction>) {
         self.transactions.push(transaction);
         if let Some(old) = self.transactions.len().checked_sub(TRACED_TRANSACTIONS_MAX + 1) {
-            self.transactions[old].trace = Vec::new();
+            Arc::make_mut(&mut self.transactions[old]).trace = Vec::new();
         }
     }
 
     fn change(&mut self, stan: Stan, edit: impl FnOnce(&mut Transaction)) {
         if let Some(transaction) = self.transactions.iter_mut().rev().find(|transaction| transaction.stan == stan) {
-            edit(transaction);
+            edit(Arc::make_mut(transaction));
         }
     }
 
@@ -484,7 +491,7 @@ impl State {
     fn close_batch(&mut self, report: &SettlementReport) {
         self.settlement = None;
         self.last_settlement = Some(report.clone());
-        let unresolved = |transaction: &Transaction| {
+        let unresolved = |transaction: &Arc<Transaction>| {
             use TransactionStatus::{Queued, Reversing, Sent};
             matches!(transaction.status, Sent | Reversing | Queued)
         };
@@ -492,7 +499,7 @@ impl State {
         (self.transactions, self.last_batch) = all.into_iter().partition(unresolved);
         let excess = self.last_batch.len().saturating_sub(LAST_BATCH_KEPT_MAX);
         self.last_batch.drain(..excess);
-        self.last_batch.iter_mut().for_each(archive);
+        self.last_batch.iter_mut().map(Arc::make_mut).for_each(archive);
         self.management.signatures.clear();
         if self.batch == report.batch {
             self.batch = report.batch.next();

@@ -260,18 +260,18 @@ impl Transaction {
     }
 
     /// Card organisation: what the host says in 63.1, otherwise what the card is (unionpay-pos §2.6).
-    pub fn organisation(&self) -> String {
+    pub fn organisation(&self) -> &str {
         let told = self.response.as_ref().and_then(|response| response.private_63.as_deref());
         let told = told.and_then(|field| field.get(..3)).and_then(|code| core::str::from_utf8(code).ok());
         match told.map(str::trim) {
-            Some(code) if !code.is_empty() && code != "000" => code.to_owned(),
-            _ => self.card.organisation.clone(),
+            Some(code) if !code.is_empty() && code != "000" => code,
+            _ => &self.card.organisation,
         }
     }
 
     /// Whether it counts as a domestic card (内卡): `CUP` or nothing known.
     pub fn domestic(&self) -> bool {
-        matches!(self.organisation().as_str(), "CUP" | "" | "000")
+        matches!(self.organisation(), "CUP" | "" | "000")
     }
 
     /// Whether the card was read over its contacts or its antenna.

@@ -212,7 +212,7 @@ fn a_sale_that_got_77_signs_in_and_is_sold_again_under_another_number() {
     assert_eq!(outcome.status, OutcomeStatus::Approved);
     assert_eq!(outcome.batch, BatchNumber::new(9), "the host's batch number is adopted");
     assert_eq!(world.host.net_minor(), 1250);
-    let statuses: Vec<TransactionStatus> = world.till.transactions().iter().map(|sale| sale.status).collect();
+    let statuses: Vec<TransactionStatus> = world.till.transactions().map(|sale| sale.status).collect();
     assert_eq!(statuses, [TransactionStatus::Reversed, TransactionStatus::Approved]);
     assert!(world.screens.iter().any(|screen| matches!(screen, Screen::SigningInAgain { .. })));
     world.assert_agreement();
@@ -785,6 +785,9 @@ fn a_copy_is_marked() {
     world.command(OperatorCommand::Settle);
     world.command(OperatorCommand::Reprint { stan: None });
     assert_eq!(world.last().stan, Some(stan), "the last batch can be reprinted");
+    let newest = world.sale("3.00").stan;
+    world.command(OperatorCommand::Reprint { stan: None });
+    assert_eq!(world.last().stan, newest, "the last slip is the open batch's as soon as that has one");
 }
 
 const MERCHANT_COPY_48: &str = "               签购单 POS RECEIPT

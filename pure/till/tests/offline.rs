@@ -179,7 +179,7 @@ fn power_may_fail_at_every_record_of_an_offline_day() {
         world.ped.card.approves_unreached = true;
         world.faults = [Fault::NotSent, Fault::NotSent].into();
         world.command(OperatorCommand::Sale { amount: yuan("30.00") });
-        let paid = world.till.transactions().iter().find(|sale| sale.status == TransactionStatus::Approved);
+        let paid = world.till.transactions().find(|sale| sale.status == TransactionStatus::Approved);
         if let Some(stan) = paid.map(|sale| sale.stan) {
             world.faults = [Fault::LoseResponse].into();
             world.command(OperatorCommand::Tip { stan, tip: yuan("1.00") });

@@ -57,7 +57,7 @@ fn day_of_holds(world: &mut World) {
     let completion =
         |sale: &&till::Transaction| sale.kind == till::TransactionKind::Completion && sale.voided_by.is_none();
     let approved = |sale: &&till::Transaction| sale.status == TransactionStatus::Approved;
-    let done = world.till.transactions().iter().filter(completion).find(approved).map(|sale| sale.stan);
+    let done = world.till.transactions().filter(completion).find(approved).map(|sale| sale.stan);
     if let Some(stan) = done {
         world.command(OperatorCommand::VoidCompletion { stan });
     }
@@ -69,7 +69,7 @@ fn complete(authorisation: &AuthorisationReference, amount: &str, form: Completi
 
 /// A pre-authorisation that nothing has ended yet, as far as the till knows.
 fn open_hold(world: &World) -> Option<AuthorisationReference> {
-    let holds = world.till.transactions().iter().rev();
+    let holds = world.till.transactions().rev();
     let hold = holds.filter(|hold| hold.kind == till::TransactionKind::PreAuthorisation && hold.voided_by.is_none());
     let code =
         hold.filter(|hold| hold.status == TransactionStatus::Approved).find_map(|hold| hold.authorisation_code())?;
@@ -77,7 +77,7 @@ fn open_hold(world: &World) -> Option<AuthorisationReference> {
 }
 
 fn approved(world: &World) -> Option<(types::Stan, types::Rrn)> {
-    let sales = world.till.transactions().iter();
+    let sales = world.till.transactions();
     let sale = sales.filter(|sale| sale.kind == till::TransactionKind::Sale && sale.voided_by.is_none());
     sale.filter(|sale| sale.status == TransactionStatus::Approved).find_map(|sale| Some((sale.stan, sale.rrn()?)))
 }
@@ -163,8 +163,7 @@ impl Chance {
 
     fn command_of_holds(&mut self, world: &World) -> OperatorCommand {
         let amount = yuan(&format!("{}.00", self.below(900) + 1));
-        let completions =
-            world.till.transactions().iter().filter(|sale| sale.kind == till::TransactionKind::Completion);
+        let completions = world.till.transactions().filter(|sale| sale.kind == till::TransactionKind::Completion);
         let completed = completions.map(|sale| sale.stan).next_back();
         match (open_hold(world), completed) {
             (_, Some(stan)) if self.one_in(4) => OperatorCommand::VoidCompletion { stan },

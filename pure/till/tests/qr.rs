@@ -29,7 +29,7 @@ fn slip(world: &World) -> String {
 }
 
 fn last(world: &World) -> &Transaction {
-    world.till.transactions().last().expect("a payment")
+    world.till.transactions().next_back().expect("a payment")
 }
 
 fn journal_text(world: &World) -> String {
@@ -267,11 +267,12 @@ fn day(world: &mut World) {
     let paid = |payment: &&Transaction| {
         payment.kind.waits_for_payer() && payment.status == TransactionStatus::Approved && payment.voided_by.is_none()
     };
-    if let Some(stan) = world.till.transactions().iter().find(paid).map(|payment| payment.stan) {
+    let paid_by_code = world.till.transactions().find(paid).map(|payment| payment.stan);
+    if let Some(stan) = paid_by_code {
         world.faults = [Fault::LoseResponse].into();
         world.command(OperatorCommand::Void { stan });
     }
-    let found = world.till.transactions().iter().rev().find(paid).and_then(Transaction::rrn);
+    let found = world.till.transactions().rev().find(paid).and_then(Transaction::rrn);
     if let Some(original_rrn) = found {
         world.faults = [Fault::LoseResponse].into();
         let original_date = LocalDate::new(2026, 3, 15).unwrap();

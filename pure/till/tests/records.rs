@@ -6,6 +6,7 @@ use pedlink::{
     CardDecision, CardSummary, ChipReceipt, CustomData, FrameTemplate, ResponseSummary, SealedBlob, TraceLine,
 };
 use proptest::prelude::*;
+use std::sync::Arc;
 use till::{
     Decision, DownloadSet, GroupTotals, HostProof, HostVerdict, Management, Original, PendingReversal, Record,
     ScriptNotice, Settlement, SettlementAnswer, SettlementReport, SignOutReason, Signature, SignatureStatus, State,
@@ -290,8 +291,8 @@ impl Maker {
             capks_loaded: self.flag(),
             aids_loaded: self.flag(),
             orders: self.u16(),
-            transactions: self.many(Self::transaction),
-            last_batch: self.many(Self::transaction),
+            transactions: self.many(|maker| Arc::new(maker.transaction())),
+            last_batch: self.many(|maker| Arc::new(maker.transaction())),
             open_intent: self.maybe(Self::stan),
             reversal: self.maybe(Self::reversal),
             script_notice: self.maybe(Self::notice),
@@ -338,9 +339,9 @@ impl Maker {
             Record::ParametersLost { capks: self.flag(), aids: self.flag() },
             Record::OrderPending { order: self.u8() },
             Record::StanTaken { stan: self.stan(), session: self.maybe(Self::u32) },
-            Record::IntentSent { transaction: Box::new(self.transaction()) },
+            Record::IntentSent { transaction: Arc::new(self.transaction()) },
             Record::IntentCancelled { stan: self.stan(), message: self.both() },
-            Record::DeclinedOffline { transaction: Box::new(self.transaction()) },
+            Record::DeclinedOffline { transaction: Arc::new(self.transaction()) },
             Record::ReversalDue { stan: self.stan(), reason: self.code() },
             Record::Decided { stan: self.stan(), decision: self.decision() },
             Record::ReversalTried { stan: self.stan(), parked: self.flag() },
@@ -446,7 +447,7 @@ fn nothing_but_its_acknowledgement_ends_a_reversal() {
     let transaction = Transaction { status: TransactionStatus::Sent, ..maker.transaction() };
     let stan = transaction.stan;
     let mut state = State::default();
-    state.apply(&Record::IntentSent { transaction: Box::new(transaction) });
+    state.apply(&Record::IntentSent { transaction: Arc::new(transaction) });
     state.apply(&Record::ReversalDue { stan, reason: maker.code() });
     let approval = Decision { status: TransactionStatus::Approved, ..*maker.decision() };
     state.apply(&Record::Decided { stan, decision: Box::new(approval) });
@@ -514,7 +515,7 @@ fn a_snapshot_of_a_full_till_fits_a_record() {
             }),
             ..maker.transaction()
         };
-        state.apply(&Record::IntentSent { transaction: Box::new(transaction) });
+        state.apply(&Record::IntentSent { transaction: Arc::new(transaction) });
     }
     let report = SettlementReport { batch: BatchNumber::FIRST, ..maker.report() };
     state.apply(&Record::BatchClosed { report: Box::new(report) });

@@ -4,6 +4,7 @@ use super::{Plant, shift_leg};
 use crate::canary::Canary;
 use acquirer::{Decision, Kind, OrderPayment};
 use machine::store::{Leg, Row};
+use std::sync::Arc;
 use till::{Record, Transaction, TransactionKind, TransactionStatus};
 use types::Stan;
 
@@ -89,7 +90,7 @@ pub(super) fn present_certificate_again(records: &mut Vec<Record>) {
     let of_batch = records.iter().rev().take_while(|record| !is_end(record));
     let Some((stan, certificate)) = of_batch.clone().find_map(sold) else { return };
     let sent = |record: &Record| match record {
-        Record::IntentSent { transaction } if transaction.stan == stan => Some(transaction.clone()),
+        Record::IntentSent { transaction } if transaction.stan == stan => Some(Transaction::clone(transaction)),
         _ => None,
     };
     let sale = of_batch.clone().find_map(sent).filter(|sale| sale.kind == TransactionKind::Sale);
@@ -105,8 +106,8 @@ pub(super) fn present_certificate_again(records: &mut Vec<Record>) {
     template.stan = Some(stan);
     let (kind, status, blob) = (TransactionKind::OfflineSale, TransactionStatus::Queued, Some(certificate));
     records.push(Record::StanTaken { stan, session: None });
-    let again = Transaction { kind, status, stan, template, blob, ..*sale };
-    records.push(Record::ApprovedOffline { transaction: Box::new(again) });
+    let again = Transaction { kind, status, stan, template, blob, ..sale };
+    records.push(Record::ApprovedOffline { transaction: Arc::new(again) });
 }
 
 /// A till that was switched on knows nothing of what it sold without the host.

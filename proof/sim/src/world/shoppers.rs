@@ -193,9 +193,9 @@ impl World {
     fn draw_approved(&mut self, index: usize, kinds: &[TransactionKind]) -> Option<(Stan, Amount)> {
         let till = self.terminals[index].till()?;
         let fits = |of: &&till::Transaction| kinds.contains(&of.kind) && of.status == TransactionStatus::Approved;
-        let count = till.transactions().iter().filter(fits).count();
+        let count = till.transactions().filter(fits).count();
         let place = usize::try_from(self.shoppers.below(u64::try_from(count).ok().filter(|count| *count > 0)?)).ok()?;
-        let sale = till.transactions().iter().filter(fits).nth(place)?;
+        let sale = till.transactions().filter(fits).nth(place)?;
         Some((sale.stan, sale.amount))
     }
 

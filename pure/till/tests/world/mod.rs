@@ -290,7 +290,7 @@ impl World {
     pub fn assert_agreement(&self) {
         let state = self.till.state();
         assert!(state.open_intent.is_none(), "nothing stays undecided");
-        let known: Vec<&Transaction> = state.last_batch.iter().chain(&state.transactions).collect();
+        let known: Vec<_> = state.last_batch.iter().chain(&state.transactions).collect();
         for transaction in &known {
             let booked = self.host.booked(transaction.batch, transaction.stan);
             let resolved = !matches!(transaction.status, TransactionStatus::Reversing | TransactionStatus::Queued);
