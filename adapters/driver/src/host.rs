@@ -265,9 +265,14 @@ impl<K: HostKind> HostDriver<K> {
         }
     }
 
-    /// The next round for the store, if there is anything to do and no round is out.
+    /// Whether there is anything for the store to do and no round is out.
+    pub fn has_work(&self) -> bool {
+        !self.round_out && !(self.appends.is_empty() && self.loads.is_empty())
+    }
+
+    /// The next round for the store, if [`HostDriver::has_work`].
     pub fn take_work(&mut self) -> Option<Work> {
-        if self.round_out || (self.appends.is_empty() && self.loads.is_empty()) {
+        if !self.has_work() {
             return None;
         }
         let rest = self.appends.split_off(self.appends.len().min(GROUP_APPENDS_MAX));

@@ -139,6 +139,11 @@ impl Host {
         effects.into_iter().map(|(address, effect)| self.ask(address, effect, store)).collect()
     }
 
+    /// Whether there is something to write, and nothing is being written.
+    pub fn has_work(&self) -> bool {
+        self.driver.has_work()
+    }
+
     /// What should be written next, if anything and if nothing is being written.
     pub fn take_work(&mut self) -> Option<Work> {
         self.driver.take_work()

@@ -51,7 +51,7 @@ const UNDER_WAY_MS_MAX: u64 = 600_000;
 /// Completions in per cent of what LooseBound allows.
 const LOOSE_PERCENT: u32 = 1_000;
 /// One world in so many has sealed journals; the others keep the records alone.
-const SEALED_WORLDS: u64 = 16;
+const SEALED_WORLDS: u64 = 64;
 /// Keeps the draw of real cards apart from all others.
 const REAL_CARD_SALT: u64 = 0xCA2D_0F25;
 /// Keeps the draws of clocks apart from all others.

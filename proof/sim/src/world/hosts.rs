@@ -59,7 +59,8 @@ impl World {
     }
 
     pub(super) fn host_decides(&mut self, host: usize, life: u64) {
-        if !self.host_lives(host, life) {
+        // A time that an earlier one took the place of is void: whoever decides plans the next deadline anew.
+        if self.hosts[host].decides_at_ms != Some(self.schedule.now_ms()) || !self.host_lives(host, life) {
             return;
         }
         let now = self.host_now();
@@ -69,8 +70,10 @@ impl World {
         if self.hosts[host].life != life {
             return;
         }
-        let delay = self.power.between(0, 4);
-        self.schedule.after(delay, Happening::HostWrite { host, life });
+        if self.hosts[host].has_work() {
+            let delay = self.power.between(0, 4);
+            self.schedule.after(delay, Happening::HostWrite { host, life });
+        }
         if let Some(deadline) = self.hosts[host].deadline_ms() {
             self.plan_host(host, deadline);
         }

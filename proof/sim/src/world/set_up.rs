@@ -23,7 +23,7 @@ const CARD_MONEY_MINOR: i64 = 500_000_000;
 /// Money on the one card that runs dry: 1,000.00.
 const POOR_CARD_MONEY_MINOR: i64 = 100_000;
 /// One world in so many has a terminal that explains its payments.
-const EXPLAINING_WORLDS: u64 = 16;
+const EXPLAINING_WORLDS: u64 = 64;
 /// Chance in millionths that a card proves itself by RSA signatures; the others are of the kind that leaves all to the issuer.
 const REAL_CARD: u32 = 1_000;
 /// The same in worlds with the product's own vault.
