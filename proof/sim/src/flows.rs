@@ -40,6 +40,23 @@ pub enum Act {
         /// Minor units.
         minor: u64,
     },
+    /// Sells to the card that pays small sums without the host.
+    OfflineSale {
+        /// Minor units.
+        minor: u64,
+    },
+    /// Adds a tip to the last sale.
+    Tip {
+        /// Minor units.
+        minor: u64,
+    },
+    /// Sells in so many instalments.
+    SellByInstalments {
+        /// Minor units.
+        minor: u64,
+        /// How many.
+        count: u8,
+    },
     /// Voids the last sale.
     VoidLastSale,
     /// Refunds so much of the last sale.
@@ -80,6 +97,8 @@ pub enum Act {
     BuyerPaysAt(u32),
     /// The terminal gets a newer master key, and the host hears of it.
     NewMasterKey,
+    /// The next so many times no line can be had.
+    RefuseLines(usize),
     /// The next so many requests are lost.
     LoseRequests(usize),
     /// The next so many responses are lost.
@@ -110,6 +129,9 @@ const fn flow(name: &'static str, acts: &'static [Act]) -> Flow {
 const fn core(name: &'static str, acts: &'static [Act]) -> Flow {
     Flow { name, acts, core: true }
 }
+
+/// The card asks for the host behind three in a row, and pays by itself all the same as long as there is no line.
+const SMALL: Act = Act::OfflineSale { minor: 500 };
 
 /// Every script.
 pub const FLOWS: &[Flow] = &[
@@ -155,6 +177,23 @@ pub const FLOWS: &[Flow] = &[
         &[Act::PreAuthorise { minor: 5_000 }, Act::Complete { minor: 4_000 }, Act::VoidCompletion],
     ),
     flow("balance", &[Act::Balance]),
+    core("offline sale", &[Act::OfflineSale { minor: 1_250 }]),
+    flow(
+        "offline sales whose answers are lost",
+        &[Act::LoseResponses(2), Act::OfflineSale { minor: 1_250 }, Act::OfflineSale { minor: 350 }, Act::Settle],
+    ),
+    flow("sale for which no line could be had", &[SMALL, SMALL, SMALL, Act::RefuseLines(2), SMALL]),
+    flow("offline sale taken back", &[Act::OfflineSale { minor: 1_250 }, Act::LoseResponses(1), Act::VoidLastSale]),
+    core("tip", &[Act::Sale { minor: 1_250 }, Act::Tip { minor: 200 }, Act::Settle]),
+    flow(
+        "tip whose answer is lost",
+        &[Act::Sale { minor: 1_250 }, Act::LoseResponses(1), Act::Tip { minor: 200 }, Act::VoidLastSale],
+    ),
+    flow("instalments", &[Act::SellByInstalments { minor: 6_000, count: 6 }, Act::LoseResponses(1), Act::VoidLastSale]),
+    flow(
+        "instalments whose answer is lost",
+        &[Act::LoseResponses(1), Act::SellByInstalments { minor: 6_000, count: 3 }],
+    ),
     flow("QR sale", &[Act::QrSale { minor: 1_250 }]),
     flow("QR sale whose answer is lost", &[Act::LoseResponses(1), Act::QrSale { minor: 1_250 }]),
     flow("QR sale whose buyer is asked", &[Act::BuyerPaysAt(2), Act::QrSale { minor: 60_000 }]),
@@ -238,6 +277,8 @@ pub struct Played {
     pub struck_twice: bool,
     /// Operations of the till by how they ended.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// First slips by what stands on them.
+    pub slips: BTreeMap<&'static str, u64>,
 }
 
 /// Plays a flow, perhaps with a cut.
@@ -290,6 +331,7 @@ fn play_on(flow: &Flow, cut: Option<Cut>, lying: bool) -> anyhow::Result<Played>
         struck: failed.as_ref().is_some_and(|node| node.has_failed()),
         struck_twice: cut.is_some_and(|cut| cut.again.is_some()) && failed.is_some_and(|node| node.has_failed_twice()),
         outcomes: world.outcomes.clone(),
+        slips: world.slips_by_title.clone(),
     })
 }
 

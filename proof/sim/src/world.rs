@@ -472,9 +472,7 @@ impl World {
 /// What the hosts of a world are told.
 fn host_config(plan: &Plan, scripted: bool) -> anyhow::Result<HostConfig> {
     let mut parameters = test_parameters();
-    if !scripted {
-        offline_sales::take_unproved(&mut parameters);
-    }
+    offline_sales::take_unproved(&mut parameters);
     let mut config = HostConfig::new(InstitutionId::parse("48020000")?, parameters);
     let policy = &mut config.policies.standard;
     match plan.canary {

@@ -16,14 +16,23 @@ fn every_flow_ends_as_its_name_says() {
         let played = play(flow, None).unwrap();
         assert!(played.violations.is_empty(), "{name}: {:?}", played.violations);
         assert!(Node::ALL.iter().all(|node| *node == Node::Ped || played.operations[node] > 0), "{name}: {played:?}");
-        played.outcomes
+        played
     };
+    let slips = |name: &str, title: &str| ends(name).slips.get(title).copied();
+    let ends = |name: &str| ends(name).outcomes;
     assert_eq!(ends("sale").get("approved"), Some(&1));
     assert_eq!(ends("sale beyond the card's limit").get("declined"), Some(&1));
     assert_eq!(ends("sale with a wrong PIN").get("declined"), Some(&1));
     assert_eq!(ends("sale whose answer is lost").get("reversed"), Some(&1));
     assert_eq!(ends("two refunds of one sale").get("approved"), Some(&3));
     assert_eq!(ends("completion taken back").get("approved"), Some(&3));
+    assert_eq!(slips("sale for which no line could be had", "脱机消费 of them Y3"), Some(1));
+    assert_eq!(slips("sale for which no line could be had", "脱机消费(OFFLINE SALE)"), Some(4));
+    assert_eq!(ends("offline sale taken back").get("reversed"), Some(&1));
+    assert_eq!(slips("tip", "结算调整(ADJUST)"), Some(1));
+    assert_eq!(slips("tip whose answer is lost", "消费撤销(VOID)"), Some(1));
+    assert_eq!(slips("instalments", "分期消费(INSTALMENT)"), Some(1));
+    assert_eq!(ends("instalments whose answer is lost").get("reversed"), Some(&1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The network: messages late, lost and doubled.
 
-use super::{Happening, WALLETS, World};
+use super::{Happening, Script, WALLETS, World};
 use crate::eye;
 
 impl World {
@@ -31,7 +31,8 @@ impl World {
         let (card, typed_wrong) = (self.card_number(index), self.terminals[index].typed_wrong);
         let finding = seen.as_ref().and_then(|seen| self.witness.frame_sent(seen, card, typed_wrong));
         self.hear(finding);
-        if self.faults.refused > 0 && self.network.chance(self.faults.refused) {
+        let refused = self.faults.refused > 0 && self.network.chance(self.faults.refused);
+        if refused || self.script.as_mut().is_some_and(Script::refuses_line) {
             seen.iter().for_each(|seen| self.auditor.frame_never_left(seen));
             return self.schedule.after(50, Happening::LineFails { index, life, exchange, sent_any: false });
         }

@@ -1,5 +1,6 @@
 //! A script instead of shoppers: one thing after another at one terminal, on the product's own stores.
 
+use super::offline_sales::OFFLINE_WALLET;
 use super::{HEALING_MS_MAX, Plan, World};
 use crate::flows::Act;
 use crate::phone::Phone;
@@ -30,6 +31,8 @@ pub(crate) struct Script {
     /// In how many copies the next requests and responses arrive.
     pub requests: VecDeque<usize>,
     pub responses: VecDeque<usize>,
+    /// How often no line can be had from now on.
+    pub lines_refused: usize,
     /// Commands to the card before it is pulled.
     pull_after: Option<u32>,
     /// At which beginning of a wait the buyer pays, if ever; how many there were; the code that was scanned; codes given.
@@ -41,9 +44,16 @@ pub(crate) struct Script {
 
 impl Script {
     pub fn new(nodes: Nodes, left: When) -> Self {
-        let (requests, responses) = (VecDeque::new(), VecDeque::new());
+        let (requests, responses, lines_refused) = (VecDeque::new(), VecDeque::new(), 0);
         let (pull_after, pays_at, waits, scanned, codes_given) = (None, None, 0, None, 0);
-        Self { nodes, left, requests, responses, pull_after, pays_at, waits, scanned, codes_given }
+        Self { nodes, left, requests, responses, lines_refused, pull_after, pays_at, waits, scanned, codes_given }
+    }
+
+    /// Whether this time no line can be had.
+    pub fn refuses_line(&mut self) -> bool {
+        let refuses = self.lines_refused > 0;
+        self.lines_refused -= usize::from(refuses);
+        refuses
     }
 
     /// Whether the card is pulled at this command.
@@ -90,6 +100,7 @@ impl World {
     pub(crate) fn audit_script(&mut self) {
         if let Some(script) = &mut self.script {
             (script.requests, script.responses, script.pull_after) = (VecDeque::new(), VecDeque::new(), None);
+            script.lines_refused = 0;
         }
         self.settle_down();
         let found = [self.store.findings(), self.terminals[0].findings()].concat();
@@ -100,6 +111,7 @@ impl World {
     fn act(&mut self, act: Act) {
         if let Some(script) = &mut self.script {
             match act {
+                Act::RefuseLines(count) => return script.lines_refused = count,
                 Act::LoseRequests(count) => return script.requests.extend(vec![0; count]),
                 Act::LoseResponses(count) => return script.responses.extend(vec![0; count]),
                 Act::DoubleRequest => return script.requests.push_back(2),
@@ -112,11 +124,21 @@ impl World {
         if let Act::NewMasterKey = act {
             return self.order_master_key(0);
         }
+        self.terminals[0].in_reader = self.card_for(act);
         self.terminals[0].mistypes = matches!(act, Act::MistypedSale { .. });
         if let Some(command) = self.command(act) {
             let life = self.terminals[0].life;
             self.begun += 1;
             self.soon(0, life, 1, Waiting::Till(till::Event::Operator(command)));
+        }
+    }
+
+    /// Which card the shopper of an act brings: who takes something back brings the one that paid.
+    fn card_for(&self, act: Act) -> usize {
+        match act {
+            Act::OfflineSale { .. } => OFFLINE_WALLET,
+            Act::VoidLastSale | Act::RefundLastSale { .. } => self.refundable[0].last().map_or(0, |sale| sale.wallet),
+            _ => 0,
         }
     }
 
@@ -131,9 +153,18 @@ impl World {
             Act::Settle => OperatorCommand::Settle,
             Act::Reprint => OperatorCommand::Reprint { stan: None },
             Act::ReprintSettlement => OperatorCommand::ReprintSettlement,
-            Act::Sale { minor } | Act::MistypedSale { minor } => {
+            Act::Sale { minor } | Act::MistypedSale { minor } | Act::OfflineSale { minor } => {
                 self.witness.wished(self.peers[0].terminal.text(), minor);
                 OperatorCommand::Sale { amount: amount(minor) }
+            }
+            Act::Tip { minor } => {
+                let stan = self.refundable[0].last()?.stan;
+                self.witness.wished(self.peers[0].terminal.text(), minor);
+                OperatorCommand::Tip { stan, tip: amount(minor) }
+            }
+            Act::SellByInstalments { minor, count } => {
+                self.witness.wished(self.peers[0].terminal.text(), minor);
+                OperatorCommand::SellByInstalments { amount: amount(minor), count }
             }
             Act::QrSale { minor } => {
                 self.witness.wished(self.peers[0].terminal.text(), minor);
