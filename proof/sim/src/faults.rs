@@ -73,7 +73,7 @@ impl Faults {
         };
         let (loss, duplicate, late, refused) = (draw(300_000), draw(300_000), draw(50_000), draw(50_000));
         let (terminal_crash, host_crash) = (draw(1_000), draw(1_500));
-        let (key_outage, card_removed, conflict) = (draw(20_000), draw(4_000), draw(8_000));
+        let (key_outage, card_removed, conflict) = (draw(20_000), draw(4_000), draw(4_000));
         let delay_ms_max = *random.pick(&[40, 400, 4_000, 20_000]);
         let clock_jump = *random.pick(&[0, 20_000, 200_000]);
         let host_clock_jump = *random.pick(&[0, 0, 20_000, 200_000]);

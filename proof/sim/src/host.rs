@@ -90,8 +90,8 @@ pub enum Ask {
         /// The answer.
         event: Event,
     },
-    /// Nothing, but it belongs to the history.
-    Note(String),
+    /// Nothing, but it belongs to the history: what it is, and its words.
+    Note(&'static str, String),
 }
 
 impl Host {
@@ -164,9 +164,9 @@ impl Host {
     fn ask(&mut self, address: Address, effect: Effect, store: &mut SimulatedStore) -> Ask {
         let event = match effect {
             Effect::Respond { connection, frame } => return Ask::Respond { connection, frame },
-            Effect::Close { connection } => return Ask::Note(format!("close {connection}")),
-            Effect::Log(line) => return Ask::Note(format!("log {line}")),
-            Effect::Enrolled { accepted } => return Ask::Note(format!("enrolled {accepted:?}")),
+            Effect::Close { connection } => return Ask::Note("host close", connection.to_string()),
+            Effect::Log(line) => return Ask::Note("host log", line.to_string()),
+            Effect::Enrolled { accepted } => return Ask::Note("host enrolled", format!("{accepted:?}")),
             Effect::Keys { ticket, commands } => Event::KeyReplies { ticket, replies: self.keys.execute(&commands) },
             Effect::Issuer { ticket, request } => {
                 let mut find = |space: &str, key: &[u8]| store.find(space, key).expect("a simulated store reads");

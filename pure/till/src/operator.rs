@@ -195,7 +195,7 @@ impl Till {
             let (zh, en) = (format!("终端不允许{}", name.zh), format!("{} is not allowed on this terminal", name.en));
             return Some(Screen::Refused { reason: Text::new(zh, en) });
         }
-        let no_room = !Totals::of(&state.transactions, state.batch).has_room_for(goal.amount.minor());
+        let no_room = !Totals::have_room_for(&state.transactions, state.batch, goal.amount.minor());
         let full = state.transactions.len() >= self.config.capacity() || state.stans_in_batch >= STANS_PER_BATCH_MAX;
         if full || no_room {
             return Some(Screen::BatchFull);

@@ -38,6 +38,25 @@ impl GroupTotals {
         self.credit_count = self.credit_count.saturating_add(1);
     }
 
+    fn count(&mut self, transaction: &Transaction) {
+        if let Some(tip) = transaction.tip() {
+            self.debit_minor = self.debit_minor.saturating_add(tip.minor());
+            return;
+        }
+        match transaction.kind.side() {
+            Some(Side::Debit) => self.debit(transaction.amount.minor()),
+            Some(Side::Credit) => self.credit(transaction.amount.minor()),
+            None => {}
+        }
+    }
+
+    /// Whether F48 can carry them with one more payment of `minor` in either direction.
+    fn has_room_for(mut self, minor: u64) -> bool {
+        self.debit(minor);
+        self.credit(minor);
+        self.fits()
+    }
+
     fn fits(&self) -> bool {
         self.debit_minor.max(self.credit_minor) <= AMOUNT_MINOR_MAX
             && self.debit_count.max(self.credit_count) <= COUNT_MAX
@@ -62,39 +81,35 @@ impl Totals {
     /// in none. A sale with a tip counts once, with the new total (unionpay-pos §8.3).
     pub fn of(transactions: &[Arc<Transaction>], batch: BatchNumber) -> Self {
         let mut totals = Self::default();
-        transactions
-            .iter()
-            .filter(|transaction| transaction.batch == batch && transaction.status == TransactionStatus::Approved)
-            .for_each(|transaction| totals.count(transaction));
+        counted(transactions, batch).for_each(|transaction| totals.group(transaction).count(transaction));
         totals
     }
 
-    fn count(&mut self, transaction: &Transaction) {
-        let group = if transaction.domestic() { &mut self.domestic } else { &mut self.foreign };
-        if let Some(tip) = transaction.tip() {
-            group.debit_minor = group.debit_minor.saturating_add(tip.minor());
-            return;
-        }
-        match transaction.kind.side() {
-            Some(Side::Debit) => group.debit(transaction.amount.minor()),
-            Some(Side::Credit) => group.credit(transaction.amount.minor()),
-            None => {}
-        }
+    fn group(&mut self, transaction: &Transaction) -> &mut GroupTotals {
+        if transaction.domestic() { &mut self.domestic } else { &mut self.foreign }
     }
 
-    /// Whether F48 can carry them with one more payment of `minor` in either direction.
-    pub(crate) fn has_room_for(mut self, minor: u64) -> bool {
-        self.domestic.debit(minor);
-        self.domestic.credit(minor);
-        self.foreign.debit(minor);
-        self.foreign.credit(minor);
-        self.domestic.fits() && self.foreign.fits()
+    /// Whether F48 can carry the totals of a batch with one more payment of `minor`, whatever it is.
+    pub(crate) fn have_room_for(transactions: &[Arc<Transaction>], batch: BatchNumber, minor: u64) -> bool {
+        // What fits into one group fits into two: only a batch that is nearly full is told apart by its cards.
+        let mut together = GroupTotals::default();
+        counted(transactions, batch).for_each(|transaction| together.count(transaction));
+        together.has_room_for(minor) || {
+            let totals = Self::of(transactions, batch);
+            totals.domestic.has_room_for(minor) && totals.foreign.has_room_for(minor)
+        }
     }
 
     /// The 62 digits of F48 in a request.
     pub(crate) fn digits(&self) -> String {
         format!("{}{}", self.domestic.digits(), self.foreign.digits())
     }
+}
+
+/// What a settlement counts.
+fn counted(transactions: &[Arc<Transaction>], batch: BatchNumber) -> impl Iterator<Item = &Transaction> {
+    let approved = move |of: &&Transaction| of.batch == batch && of.status == TransactionStatus::Approved;
+    transactions.iter().map(Arc::as_ref).filter(approved)
 }
 
 /// Reconciliation codes of an 0510: the last digit of each group.

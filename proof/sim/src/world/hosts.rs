@@ -106,7 +106,7 @@ impl World {
             }
             match ask {
                 Ask::Respond { connection, frame } => self.send_response(connection, &frame),
-                Ask::Note(text) => self.note("host", text.as_bytes()),
+                Ask::Note(what, text) => self.note(what, text.as_bytes()),
                 Ask::Answer { address, event } => self.answer_later(host, life, address, event),
             }
         }
