@@ -344,8 +344,8 @@ pub struct Reversal {
     pub rule: String,
     /// Unix time in milliseconds.
     pub wall_ms: u64,
-    /// Whether risk rules look back on it: only where the merchant's policy has them asked. Those of 0.1.0 and 0.2.0 do not say;
-    /// they were all remembered.
+    /// Whether risk rules look back on it: only where the merchant's policy has them asked. A record that does not say reads as
+    /// not remembered: what is kept for rules is written with the record and never from it again.
     pub remembered: bool,
 }
 
