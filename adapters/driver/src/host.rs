@@ -267,7 +267,7 @@ impl<K: HostKind> HostDriver<K> {
 
     /// Whether there is anything for the store to do and no round is out.
     pub fn has_work(&self) -> bool {
-        !self.round_out && !(self.appends.is_empty() && self.loads.is_empty())
+        !self.round_out && (!self.appends.is_empty() || !self.loads.is_empty())
     }
 
     /// The next round for the store, if [`HostDriver::has_work`].
