@@ -207,6 +207,10 @@ def pin_block_4(draw):
 def card_verification_value(draw):
     cvk, pan, expiry, service = draw.tdes_key(), draw.pan(), draw.digits(4), draw.digits(3)
     value = psec.cvv.generate_cvv(cvk, pan, expiry, service)
+    # psec stops at the decimal digits of the result. Where there are fewer than three (one value in 18,000), the rule goes on with
+    # its letters, and the peer has no answer to compare with.
+    if len(value) < 3:
+        return card_verification_value(draw)
     return {"type": "cvv", "cvk": upper(cvk), "pan": pan, "expiry": expiry, "service_code": service, "cvv": value}
 
 

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Marks our files (`IRTL`), so that no other SQLite file is taken for a journal.
@@ -156,14 +156,25 @@ fn check_version((application, version): (i64, i64)) -> Result<(), StoreFault> {
 }
 
 /// SQLite says of a log or index that it cannot make only that it cannot; what the system says of them is asked for here. An empty
-/// log is none to SQLite.
+/// log is none to SQLite. An index that is there is never opened: closing it would drop the locks that this process has on it.
 fn unopened(path: &Path, error: rusqlite::Error) -> StoreFault {
-    let refused = ["-wal", "-shm"].iter().find_map(|suffix| {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&beside);
-        opened.err().map(|cause| format!(": {}: {cause}", beside.display()))
-    });
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (log, index) = (beside("-wal"), beside("-shm"));
+    let refusal = |path: &Path, options: &mut OpenOptions| {
+        let cause = options.write(true).mode(0o600).open(path).err()?;
+        (cause.kind() != io::ErrorKind::AlreadyExists).then(|| format!(": {}: {cause}", path.display()))
+    };
+    let cannot_open = error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
+    let refused = if cannot_open {
+        refusal(&log, OpenOptions::new().create(true).truncate(false))
+            .or_else(|| refusal(&index, OpenOptions::new().create_new(true)))
+    } else {
+        None
+    };
     StoreFault::Medium(format!("{}: {error}{}", path.display(), refused.unwrap_or_default()))
 }
 
